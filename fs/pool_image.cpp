@@ -157,7 +157,10 @@ Result<void> mount_image(const PoolImage& image, const std::string& point) {
     for (int attempt = 1;; ++attempt) {
         SBX_TRY(auto loop, find_loop(st.st_dev, st.st_ino));
         if (!loop) {
-            SBX_TRY(loop, attach_loop(image.fd.get(), image.path));
+            // Through an open file of its own: the loop device keeps it for as long as it is attached, also when
+            // this daemon is gone, and a lock on it would stay as long.
+            SBX_TRY(const Fd backing, sys::open(image.path, O_RDWR | O_NOFOLLOW));
+            SBX_TRY(loop, attach_loop(backing.get(), image.path));
         }
         auto mounted =
             sys::mount(loop->path.c_str(), point.c_str(), "btrfs", kMountFlags, kMountOptions);

@@ -5,6 +5,8 @@
 #include <functional>
 #include <sstream>
 
+// Distributions ship the library built with exceptions; ours is the header-only form without.
+#define TOML_HEADER_ONLY 1
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 

@@ -20,7 +20,8 @@ Janitor::Janitor(asio::any_io_executor executor, fs::Pool& pool, const StateDire
 
 void Janitor::remove(EntryPtr entry, std::function<void()> done) {
     started_.emplace(entry->state.id, Deadline::Clock::now());
-    tasks_.spawn("remove " + entry->state.id.str(), remove_until_gone(std::move(entry), std::move(done)));
+    std::string name = "remove " + entry->state.id.str();  // before `entry` is moved from
+    tasks_.spawn(std::move(name), remove_until_gone(std::move(entry), std::move(done)));
 }
 
 std::uint32_t Janitor::stuck() const {
