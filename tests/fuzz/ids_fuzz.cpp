@@ -11,7 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     const auto harmless = [&] { return text.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789") == text.npos; };
     if (sandboxd::decode_id(text) && (size != sandboxd::kIdLength || !harmless())) std::abort();
     if (sandboxd::parse_sandbox_id(text, {}) && (size < 8 || size > 40 || !harmless())) std::abort();
-    if (auto number = sandboxd::exec_number(text); number && sandboxd::exec_id_from_number(*number).value() != text) std::abort();
+    if (auto number = sandboxd::exec_number(text); number && sandboxd::exec_id_from_number(*number).str() != text) std::abort();
     if (sandboxd::parse_tenant_id(text) && (size == 0 || size > 40)) std::abort();
     return 0;
 }
