@@ -67,7 +67,7 @@ json exec_facts(engine::Exec& exec, const ExecFrame& frame) {
         {"sandbox_id", frame.sandbox.str()},
         {"exec_id", exec.id().str()},
         {"status", engine::to_string(exec.status())},
-        {"exit_code", running ? json{nullptr} : json(exec.exit_code())},
+        {"exit_code", running ? json(nullptr) : json(exec.exit_code())},
         {"results", json::array()},
         {"denials", json::array()},
         {"usage", usage_json(frame.usage.value_or(exec.usage()))},

@@ -112,6 +112,7 @@ void append_json_string(std::string& out, std::string_view bytes) {
 
 std::string encode(std::string_view bytes, Encoding encoding) {
     if (encoding != Encoding::text) return to_base64(bytes);
+    if (utf8::is_valid(bytes)) return std::string{bytes};
     std::string valid;
     utf8::append_valid(valid, bytes);
     return valid;

@@ -126,12 +126,12 @@ public:
         pieces.push_back(std::move(body));
         const Route* route = match();
         if (!route) throw std::runtime_error{"no route for " + request};
-        auto finished = [this](std::exception_ptr failure, Result<void> outcome) {
+        auto ended = [this](std::exception_ptr failure, Result<void> outcome) {
             if (failure) std::rethrow_exception(failure);
             result = std::move(outcome);
         };
-        asio::co_spawn(io_, route->handler(*this), std::move(finished));
-        io_.poll();
+        asio::co_spawn(io_, route->handler(*this), std::move(ended));
+        step();
     }
     void step() {
         io_.restart();
@@ -151,6 +151,16 @@ public:
         auto joined = [](std::exception_ptr, Result<void>) {};
         asio::co_spawn(io_, tasks_.join(Deadline::never()), joined);
         step();
+    }
+    bool done() const { return result.has_value(); }
+    bool ok() const { return result.value().has_value(); }
+    Error error() const { return result.value().error(); }
+    std::string bad_field() const {
+        const Error refusal = error();
+        for (const auto& [name, value] : refusal.facts()) {
+            if (name == "field") return std::get<std::string>(value);
+        }
+        return {};
     }
     nlohmann::json json() const { return nlohmann::json::parse(answer.value().body); }
     std::vector<nlohmann::json> lines() const {
