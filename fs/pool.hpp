@@ -15,6 +15,7 @@ struct PoolConfig {
     std::uint64_t image_bytes = 0;  // size of <state_dir>/pool.btrfs, a sparse file; 0: 3/4 of what is free
     std::string device;             // a btrfs file system that is already mounted there instead of the image
     bool allow_tmpfs = true;        // fall back to tmpfs volumes (charged to memory) where btrfs is missing
+    std::string program_path = "/usr/sbin:/usr/bin:/sbin:/bin";  // where mkfs.btrfs is looked for
 };
 
 enum class PoolKind { btrfs_simple_quota, btrfs_qgroup, tmpfs };
