@@ -6,8 +6,6 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "sandboxd/core/assert.hpp"
-
 namespace sandboxd::api {
 
 namespace {
@@ -88,14 +86,14 @@ asio::awaitable<Result<void>> EventSink::keep_alive(Deadline::Clock::duration pe
 }
 
 asio::awaitable<Result<void>> EventSink::write_binary(StreamKind, std::uint64_t, std::span<const std::byte>) {
-    SBX_ASSERT(!"this sink has no binary frames");
-    co_return Result<void>{};
+    co_return Error{Errc::internal, "stream", "binary output where there are no binary frames"};
 }
 
 asio::awaitable<Result<void>> EventSink::write_sign_of_life() { co_return Result<void>{}; }
 
 asio::awaitable<Result<void>> HttpSink::write_text(std::string text) {
-    co_return co_await exchange_.write(std::as_bytes(std::span{text}));
+    const std::span<const std::byte> bytes = std::as_bytes(std::span{text});
+    co_return co_await exchange_.write(bytes);
 }
 
 asio::awaitable<Result<void>> HttpSink::write(std::string_view type, std::string object) {
