@@ -257,10 +257,18 @@ agent::Step become(const JailState& jail, std::uint32_t uid, std::uint32_t gid) 
     // A keyring of its own: keyrings are shared by session, not by namespace (keyrings(7)).
     (void)::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
 
+    // Before the first path that somebody outside chose: the init's descriptors stand for folders of the host, and
+    // "/proc/self/fd/N/.." walks from there to the host's root, whatever the jail's own root is (CVE-2024-21626).
+    int keep[] = {spec.stdio[0], spec.stdio[1], spec.stdio[2], spec.files, spec.status};
+    if (!close_all_except(keep, 5)) fail(spec, Step::session, errno);
+
     // With the user's rights only, from here on.
     Text<agent::kMaxPath> cwd;
     cwd.add(request.cwd);
-    if (!cwd.ok() || ::chdir(cwd.c_str()) != 0) fail(spec, Step::cwd, cwd.ok() ? errno : ENAMETOOLONG);
+    if (!cwd.ok()) fail(spec, Step::cwd, ENAMETOOLONG);
+    const int folder = open_plain(cwd.c_str(), O_PATH | O_DIRECTORY);
+    if (folder < 0 || ::fchdir(folder) != 0) fail(spec, Step::cwd, errno);
+    ::close(folder);
     if (spec.files >= 0 && !write_files(spec.files)) fail(spec, Step::files, errno);
     if ((request.flags & agent::kPty) != 0) {
         if (!open_terminal(spec)) fail(spec, Step::pty, errno);

@@ -91,7 +91,7 @@ bool resolve_links(Text<agent::kMaxPath>& path) {
 
 void serve_read(int connection, std::uint32_t request, const Path& path) {
     // O_NONBLOCK: a FIFO without a writer must not hold the task.
-    const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    const int fd = open_plain(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
     struct stat st {};
     if (fd < 0 || ::fstat(fd, &st) != 0) return answer_error(connection, request, errno);
     if (S_ISDIR(st.st_mode)) return answer_error(connection, request, EISDIR);
@@ -209,8 +209,18 @@ bool enter(const JailState& jail, int connection, std::uint32_t request, std::ui
         return false;
     }
     const Step step = become(jail, uid, gid);
-    if (step != Step::none) answer_error(connection, request, errno, step);
-    return step == Step::none;
+    if (step != Step::none) {
+        answer_error(connection, request, errno, step);
+        return false;
+    }
+    // The request's paths come next: nothing of the init may be reachable through /proc/self/fd (see run_child). And a
+    // watch that lasts must not keep another exec's stdin open.
+    int keep[] = {connection};
+    if (!close_all_except(keep, 1)) {
+        answer_error(connection, request, errno, Step::request);
+        return false;
+    }
+    return true;
 }
 
 template <class Body, class Serve>
@@ -257,7 +267,7 @@ void serve(const JailState& jail, int connection, const agent::Header& header, w
             });
         case Type::file_list:
             return with_path<agent::FileList>(jail, connection, request, reader, [&](const agent::FileList& list, const Path& path) {
-                const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                const int folder = open_plain(path.c_str(), O_RDONLY | O_DIRECTORY);
                 if (folder < 0) return answer_error(connection, request, errno);
                 serve_stream(connection, request, [&](int stream) { list_tree(stream, folder, list.depth, list.limit); });
             });

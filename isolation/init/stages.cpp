@@ -92,6 +92,7 @@ int attach(int mount, const char* name) {
     if (target < 0) return -1;
     const int rc = sys_move_mount(mount, target);
     ::close(target);
+    ::close(mount);  // kept, it would be a way to a layer around the overlay
     return rc;
 }
 
@@ -138,6 +139,7 @@ int binds(JailState& jail) {
         path.add(jail.plan.binds[i]);
         if (!path.ok() || path.size() < 2) return invalid(EINVAL);
         if (attach_below(jail.new_root, path.c_str() + 1, jail.binds[i]) != 0) return -1;
+        ::close(jail.binds[i]);
     }
     return 0;
 }
