@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -205,6 +206,14 @@ void execute(const char* const* argv, const char* const* env) {
     errno = error;
 }
 
+// Raising needs no capability as such; but the folder of a process that is not dumpable belongs to root, so this comes
+// before the capabilities go.
+bool raise_oom_score(std::uint64_t to) {
+    Text<16> value;
+    value.add(to);
+    return write_file(AT_FDCWD, "/proc/self/oom_score_adj", value.view()) == 0;
+}
+
 Step set_limits(const JailState& jail) {
     for (std::uint32_t i = 0; i < jail.plan.rlimit_count; ++i) {
         const isolation::Rlimit& limit = jail.plan.rlimits[i];
@@ -216,19 +225,13 @@ Step set_limits(const JailState& jail) {
         value.rlim_cur = limit.soft < value.rlim_max ? limit.soft : value.rlim_max;
         if (::setrlimit(resource, &value) != 0) return Step::rlimits;
     }
-    // The kernel shall end the workload before anything of the host. Raising needs no capability; the folder of a
-    // process that is not dumpable belongs to root, hence before the capabilities go.
-    if (jail.plan.oom_score_adj > 0) {
-        Text<16> value;
-        value.add(static_cast<std::uint64_t>(jail.plan.oom_score_adj));
-        if (write_file(AT_FDCWD, "/proc/self/oom_score_adj", value.view()) != 0) return Step::rlimits;
-    }
+    // The kernel shall end the workload before anything of the host.
+    if (jail.plan.oom_score_adj > 0 && !raise_oom_score(static_cast<std::uint64_t>(jail.plan.oom_score_adj))) return Step::rlimits;
     return Step::none;
 }
 
-}  // namespace
-
-agent::Step become(const JailState& jail, std::uint32_t uid, std::uint32_t gid) {
+// Takes the workload's namespace and the ids, for a program that is about to be exec'd.
+Step become(const JailState& jail, std::uint32_t uid, std::uint32_t gid) {
     // As the owner of the workload's namespace we get every capability in it (user_namespaces(7)), and none outside.
     if (::setns(jail.workload_userns, CLONE_NEWUSER) != 0) return Step::userns;
     if (const Step step = set_limits(jail); step != Step::none) return step;
@@ -242,6 +245,25 @@ agent::Step become(const JailState& jail, std::uint32_t uid, std::uint32_t gid) 
     if (::setgroups(1, &group) != 0 || ::setresgid(gid, gid, gid) != 0 || ::setresuid(uid, uid, uid) != 0) return Step::ids;
     if (::prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) != 0 || !set_capabilities(keep)) return Step::ids;
     return Step::none;
+}
+
+}  // namespace
+
+agent::Step become_file_user(const JailState& jail, std::uint32_t uid, std::uint32_t gid) {
+    if (::setns(jail.workload_userns, CLONE_NEWUSER) != 0) return Step::userns;
+    // Tasks share PID 1's small memory group: of the two, the kernel is to end the task.
+    if (!raise_oom_score(1000)) return Step::rlimits;
+    const gid_t group = gid;
+    if (::setgroups(1, &group) != 0) return Step::ids;
+    // These report no error; asked again with an id that is never valid, they say what holds.
+    ::setfsgid(gid);
+    ::setfsuid(uid);
+    constexpr auto kInvalid = static_cast<uid_t>(-1);
+    if (static_cast<gid_t>(::setfsgid(kInvalid)) != gid || static_cast<uid_t>(::setfsuid(kInvalid)) != uid) {
+        errno = EPERM;
+        return Step::ids;
+    }
+    return set_capabilities(uid == 0 ? kRootCapabilities : 0) ? Step::none : Step::ids;
 }
 
 [[noreturn]] void run_child(const JailState& jail, const ChildSpec& spec) {

@@ -12,6 +12,7 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <filesystem>
+#include <thread>
 
 #include "sandboxd/core/deadline.hpp"
 #include "sandboxd/core/sys.hpp"
@@ -128,6 +129,11 @@ agent::ExecState Client::exited(std::uint64_t exec) {
     }
 }
 
+void Client::await_other(const std::function<bool(const Answer&)>& wanted) {
+    while (!wanted(receive())) {
+    }
+}
+
 bool Client::hung_up() {
     if (!readable_within(socket_.get(), kPatienceMs)) return false;
     std::array<std::byte, 64> buffer{};
@@ -211,6 +217,15 @@ std::string read_until(int fd, std::string_view text) {
         out.append(reinterpret_cast<const char*>(buffer.data()), *n);
     }
     return out;
+}
+
+bool eventually(const std::function<bool()>& holds) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{10};
+    while (!holds()) {
+        if (std::chrono::steady_clock::now() > end) return false;
+        std::this_thread::sleep_for(std::chrono::milliseconds{5});
+    }
+    return true;
 }
 
 struct Sandbox::Impl {

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
 #include <memory>
 #include <optional>
@@ -61,6 +62,8 @@ public:
     std::vector<Answer> hello();
     void ping() { call(agent::Type::ping, agent::Empty{}, agent::Type::pong); }
     agent::ExecState exited(std::uint64_t exec);
+    // Drops what comes until a packet that `wanted` takes.
+    void await_other(const std::function<bool(const Answer&)>& wanted);
     // True once the other end has closed the connection.
     bool hung_up();
 
@@ -105,6 +108,9 @@ std::string read_all(int fd);
 // Reads until the text has been seen.
 std::string read_until(int fd, std::string_view text);
 bool readable_within(int fd, int milliseconds);
+
+// For what only the kernel's own clean-up decides: whether the condition comes true within ten seconds.
+[[nodiscard]] bool eventually(const std::function<bool()>& holds);
 
 // One sandbox, made by a manager of its own with the default policy, gone when this is.
 class Sandbox {
