@@ -234,10 +234,17 @@ agent::FileInfo info_of(const struct stat& st) {
     return info;
 }
 
-bool remove_tree(const char* path) {
+bool remove_one(const char* path) {
     if (::unlink(path) == 0) return true;
     if (errno != EISDIR && errno != EPERM) return false;
+    const int refused = errno;
     if (::rmdir(path) == 0) return true;
+    if (errno == ENOTDIR) errno = refused;
+    return false;
+}
+
+bool remove_tree(const char* path) {
+    if (remove_one(path)) return true;
     if (errno != ENOTEMPTY && errno != EEXIST) return false;
     const int top = open_folder(AT_FDCWD, path);
     if (top < 0) return false;

@@ -259,8 +259,8 @@ void serve(const JailState& jail, const TaskReply& reply, Type type, wire::Reade
             return with_path<agent::FileRef>(jail, reply, reader,
                                              [&](const agent::FileRef& ref, const Path& path) { serve_stat(reply, ref, path); });
         case Type::file_remove:
-            return with_path<agent::FileRef>(jail, reply, reader, [&](const agent::FileRef&, const Path& path) {
-                answer_result(reply, remove_tree(path.c_str()));
+            return with_path<agent::FileRef>(jail, reply, reader, [&](const agent::FileRef& ref, const Path& path) {
+                answer_result(reply, ref.recursive ? remove_tree(path.c_str()) : remove_one(path.c_str()));
             });
         case Type::file_mkdir:
             return with_path<agent::FileRef>(jail, reply, reader, [&](const agent::FileRef& ref, const Path& path) {

@@ -119,12 +119,13 @@ TEST_CASE("stdin reaches the program and ends when it is closed") {
     REQUIRE(started.fds.size() == 3);
     write_text(started.fds[2].get(), "hello");
 
+    std::optional<Answer> watching;
     SECTION("alone") {}
     SECTION("while a watch is open, which must not hold it") {
         agent::FileWatch watch;
         watch.uid = watch.gid = 1000;
         watch.path = "/home/user";
-        client.call(agent::Type::file_watch, watch, agent::Type::file_listing);
+        watching.emplace(client.call(agent::Type::file_watch, watch, agent::Type::file_listing));
     }
     started.fds[2].reset();
     agent::ExecRef ref;
