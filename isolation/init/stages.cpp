@@ -236,8 +236,8 @@ int shm(JailState& jail) {
 }
 
 // What of /proc and /sys tells about the host or acts on it. Missing ones are fine: kernels differ.
-constexpr const char* kHiddenFolders[] = {"proc/acpi", "proc/asound", "proc/driver", "proc/scsi", "sys/firmware", "sys/kernel/security",
-                                          "sys/kernel/debug", "sys/kernel/tracing", "sys/fs", "sys/power", "sys/devices/virtual/powercap",
+constexpr const char* kHiddenFolders[] = {"proc/acpi", "proc/asound", "proc/driver", "proc/scsi", "proc/dynamic_debug", "sys/firmware", "sys/kernel",
+                                          "sys/fs", "sys/power", "sys/devices/virtual/powercap", "sys/devices/virtual/dmi",
                                           "sys/module", "sys/block", "sys/dev", "sys/bus", "sys/class", "sys/hypervisor", "proc/pressure"};
 constexpr const char* kHiddenFiles[] = {"proc/cmdline", "proc/config.gz", "proc/diskstats", "proc/dma", "proc/interrupts", "proc/iomem",
                                         "proc/ioports", "proc/kallsyms", "proc/kcore", "proc/key-users", "proc/keys", "proc/kmsg", "proc/kpagecgroup",

@@ -60,4 +60,36 @@ TEST_CASE("no descriptor of the init leads a file request out of the jail") {
     }
 }
 
+TEST_CASE("what tells of the host or acts on it is masked, also for the jail's root") {
+    Sandbox sandbox;
+    for (const std::uint32_t uid : {1000U, 0U}) {
+        INFO("uid " << uid);
+        const Ran ran = shell(sandbox.client(),
+                              "cd /proc; for f in cmdline config.gz diskstats interrupts iomem kallsyms kcore keys kmsg modules partitions sched_debug swaps vmstat zoneinfo"
+                              " acpi driver scsi pressure dynamic_debug; do [ ! -e $f ] || [ -z \"$(cat $f 2>/dev/null; ls $f/ 2>/dev/null)\" ] || echo shown /proc/$f; done\n"
+                              "cd /sys; for d in firmware kernel fs power module block class bus devices/virtual/dmi devices/virtual/powercap; do"
+                              " [ -z \"$(ls $d/ 2>/dev/null)\" ] || echo shown /sys/$d; done\n"
+                              "for f in /proc/sys/kernel/hostname /proc/sys/net/ipv4/ip_forward /proc/sys/user/max_user_namespaces /dev/x /sys/x;"
+                              " do (echo 1 > $f) 2>/dev/null && echo written $f; done\n"
+                              "grep -E ' / |/tmp|lowerdir' /proc/self/mountinfo | grep -oE 'lowerdir=[^,]*,upperdir=[^,]*,workdir=[^,]*'; ls /dev",
+                              uid);
+        CHECK(ran.out == "lowerdir=l0,upperdir=u/u,workdir=u/w\nfd\nfull\nnull\nptmx\npts\nrandom\nshm\nstderr\nstdin\nstdout\ntty\nurandom\nzero\n");
+    }
+}
+
+TEST_CASE("no namespace can be made and no mount changed, also by the jail's root") {
+    Sandbox sandbox;
+    for (const std::uint32_t uid : {1000U, 0U}) {
+        INFO("uid " << uid);
+        const Ran ran = shell(sandbox.client(),
+                              "for n in U m u i n p C; do unshare -$n true 2>/dev/null && echo made $n; done\n"
+                              "mount -t tmpfs none /mnt 2>/dev/null && echo mounted; umount /proc 2>/dev/null && echo unmounted; hostname x 2>/dev/null && echo named\n"
+                              "ip link add d0 type dummy 2>/dev/null && echo linked; mknod /tmp/null c 1 3 2>/dev/null && echo node\n"
+                              "grep -E '^(NoNewPrivs|Seccomp|Seccomp_filters|CapPrm|CapEff|CapBnd|CapAmb):' /proc/self/status | tr -d '\\n\\t'",
+                              uid);
+        const std::string capabilities = uid == 0 ? "00000000000004fb" : "0000000000000000";
+        CHECK(ran.out == "CapPrm:" + capabilities + "CapEff:" + capabilities + "CapBnd:" + capabilities + "CapAmb:0000000000000000NoNewPrivs:1Seccomp:2Seccomp_filters:2");
+    }
+}
+
 }  // namespace sandboxd::init_test
