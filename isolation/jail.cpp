@@ -7,6 +7,8 @@
 #include <array>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <cerrno>
+#include <cstring>
 
 #include "isolation/clone_child.hpp"
 #include "isolation/jail_mounts.hpp"
@@ -170,7 +172,9 @@ asio::awaitable<Result<void>> follow(Launching& launching, const JailSpec& spec,
     if (!first) co_return std::move(first).error();
     SBX_CO_CHECK(check_entered(*first));
     SBX_CO_CHECK(spec.cgroup->settle());
-    SBX_CO_CHECK(send_plan(launching, spec));
+    auto sent = send_plan(launching, spec);
+    // A child that could not execute the init has said so and gone: its last word says more than EPIPE.
+    if (!sent && !sent.error().is_errno(EPIPE)) co_return std::move(sent).error();
     auto second = co_await next_answer(launching.socket.get(), deadline);
     if (!second) co_return std::move(second).error();
     co_return check_ready(*second);
