@@ -195,10 +195,12 @@ TEST_CASE("a launch that fails names the stage and leaves no process, descriptor
     SECTION("the init hangs") { CHECK(failing("hang", std::chrono::milliseconds{50}).is(Errc::timeout)); }
     SECTION("the init can't be executed") {
         JailSpec spec = machine.spec(*cgroup);
-        const auto not_a_program = sys::open("/etc/hostname", O_PATH);
-        REQUIRE(not_a_program);
-        spec.init_binary = not_a_program->get();
+        const std::string path = machine.folder() + "/not-a-program";
+        REQUIRE(sys::write_file_atomic(path, "text", 0644));
+        const Fd not_a_program = get(sys::open(path, O_PATH));
+        spec.init_binary = not_a_program.get();
         const Error error = failure_of(spec, *cgroup, kPatience);
+        INFO(error.message());
         CHECK(error.is_errno(EACCES));
         CHECK(error.message().find("exec") != std::string::npos);
     }
