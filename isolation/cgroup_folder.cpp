@@ -43,7 +43,7 @@ Result<void> CgroupFolder::apply(const ControlWrites& writes) const {
     return {};
 }
 
-Result<Fd> CgroupFolder::open_procs() const { return sys::openat(fd(), "cgroup.procs", O_WRONLY); }
+Result<Fd> CgroupFolder::open_tasks() const { return sys::openat(fd(), "tasks", O_WRONLY); }
 
 Result<void> CgroupFolder::delegate_to(uid_t id) const {
     SBX_CHECK(sys::chownat(fd(), "", id, id));

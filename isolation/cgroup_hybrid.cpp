@@ -25,8 +25,8 @@ struct V1Group {
     CgroupFolder top;
     CgroupFolder init;
     CgroupFolder work;
-    Fd entry;  // cgroup.procs of where PID 1 goes; until settle()
-    Fd join;   // cgroup.procs of work/ for those without a leaf per exec
+    Fd entry;  // tasks of where PID 1 goes; until settle()
+    Fd join;   // tasks of work/ for those without a leaf per exec
 
     [[nodiscard]] bool has(std::string_view name) const { return holds(controllers, name); }
     [[nodiscard]] bool leaves() const { return has("memory") || has("cpuacct"); }
@@ -48,16 +48,16 @@ Result<void> V1Group::make(const std::string& path, const IdMap& ids) {
     SBX_TRY(top, CgroupFolder::make(path));
     if (has("devices")) SBX_CHECK(top.apply(v1_device_writes()));
     if (!split) {
-        SBX_TRY(entry, top.open_procs());
+        SBX_TRY(entry, top.open_tasks());
         return {};
     }
     SBX_TRY(init, CgroupFolder::make(path + "/init"));
     SBX_TRY(work, CgroupFolder::make(path + "/work"));
-    SBX_TRY(entry, init.open_procs());
+    SBX_TRY(entry, init.open_tasks());
     if (leaves()) {
         SBX_CHECK(work.delegate_to(ids.init_id()));
     } else {
-        SBX_TRY(join, work.open_procs());
+        SBX_TRY(join, work.open_tasks());
     }
     return limit_init();
 }
@@ -84,7 +84,7 @@ Result<void> V1Group::open(const std::string& path) {
     SBX_CHECK(open_if_there(init, path + "/init"));
     SBX_CHECK(open_if_there(work, path + "/work"));
     if (!leaves() && work.valid()) {
-        SBX_TRY(join, work.open_procs());
+        SBX_TRY(join, work.open_tasks());
     }
     return {};
 }
@@ -124,18 +124,17 @@ public:
         return {};
     }
 
-    [[nodiscard]] int clone_target() const override { return unified_.top().fd(); }
+    [[nodiscard]] int clone_target() const override { return unified_.init().fd(); }
 
     [[nodiscard]] Entry entry() const override {
         Entry out;
-        for (const V1Group& group : groups_) out.outside.push_back(group.entry.get());
-        out.inside.push_back(unified_entry_.get());
+        for (const V1Group& group : groups_) out.tasks.push_back(group.entry.get());
+        out.namespace_root = unified_.top().fd();
         return out;
     }
 
     [[nodiscard]] Result<void> settle() override {
         for (V1Group& group : groups_) group.entry.reset();
-        unified_entry_.reset();
         return {};
     }
 
@@ -180,7 +179,6 @@ public:
 
 private:
     [[nodiscard]] Result<void> build(const CgroupLimits& limits, const IdMap& ids) {
-        SBX_TRY(unified_entry_, unified_.init().open_procs());
         for (std::size_t i = 0; i < groups_.size(); ++i) SBX_CHECK(groups_[i].make(paths_[i], ids));
         return set_limits(limits);
     }
@@ -199,7 +197,6 @@ private:
     std::string unified_path_;
     std::vector<std::string> paths_;  // one per group, in step
     UnifiedGroup unified_;
-    Fd unified_entry_;
     std::vector<V1Group> groups_;
     bool throttled_ = false;
 };

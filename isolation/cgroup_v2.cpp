@@ -20,12 +20,6 @@ public:
         SBX_CHECK(check_io(limits));
         SBX_TRY(unified_, UnifiedGroup::make(path_, ids));
         limits_ = limits;
-        auto entry = unified_.init().open_procs();
-        if (!entry) {
-            (void)remove();  // the first failure is the one to tell
-            return std::move(entry).error();
-        }
-        entry_ = *std::move(entry);
         return {};
     }
 
@@ -39,8 +33,8 @@ public:
         return {};
     }
 
-    [[nodiscard]] int clone_target() const override { return unified_.top().fd(); }
-    [[nodiscard]] Entry entry() const override { return {{}, {entry_.get()}}; }
+    [[nodiscard]] int clone_target() const override { return unified_.init().fd(); }
+    [[nodiscard]] Entry entry() const override { return {{}, unified_.top().fd()}; }
     [[nodiscard]] Result<void> settle() override;
 
     [[nodiscard]] Result<void> enter_init(pid_t pid) override {
@@ -94,14 +88,12 @@ private:
     V2Root root_;
     std::string path_;
     UnifiedGroup unified_;
-    Fd entry_;
     CgroupLimits limits_;  // until settle() can write them
     bool settled_ = false;
 };
 
-// A group that hands controllers down may hold no process, and PID 1 was born in this one.
+// A group that hands controllers down takes no process, and the cgroup namespace had to be made in this one.
 Result<void> V2Group::settle() {
-    entry_.reset();
     SBX_CHECK(enable(unified_.top(), root_.controllers));
     settled_ = true;
     if (has("memory")) SBX_CHECK(unified_.init().apply(v2_memory_writes(kInitMemoryBytes)));

@@ -55,14 +55,6 @@ struct ChildEnds {
         fds.push_back(std::move(copy));
         return fds.back().get();
     }
-    Result<void> take_all(const std::vector<int>& from, int& count, int (&to)[kMaxEntryFds]) {
-        if (from.size() > kMaxEntryFds) return Error{Errc::invalid_argument, "launch", "too many cgroup hierarchies"};
-        for (const int fd : from) {
-            SBX_TRY(to[count], take(fd));
-            ++count;
-        }
-        return {};
-    }
 };
 
 Result<ChildEnds> child_ends(const JailSpec& spec, int socket) {
@@ -72,8 +64,12 @@ Result<ChildEnds> child_ends(const JailSpec& spec, int socket) {
     SBX_TRY(ends.plan.null_device, ends.take(null_device.get()));
     SBX_TRY(ends.plan.init_binary, ends.take(spec.init_binary));
     const SandboxCgroup::Entry entry = spec.cgroup->entry();
-    SBX_CHECK(ends.take_all(entry.outside, ends.plan.outside_count, ends.plan.outside));
-    SBX_CHECK(ends.take_all(entry.inside, ends.plan.inside_count, ends.plan.inside));
+    SBX_TRY(ends.plan.namespace_root, ends.take(entry.namespace_root));
+    if (entry.tasks.size() > kMaxEntryFds) return Error{Errc::invalid_argument, "launch", "too many cgroup hierarchies"};
+    for (const int fd : entry.tasks) {
+        SBX_TRY(ends.plan.tasks[ends.plan.task_count], ends.take(fd));
+        ++ends.plan.task_count;
+    }
     return ends;
 }
 
@@ -111,7 +107,6 @@ const char* step_name(TrampolineStep step) noexcept {
         case TrampolineStep::wait_for_go: return "wait_for_go";
         case TrampolineStep::enter_cgroups: return "enter_cgroups";
         case TrampolineStep::cgroup_namespace: return "cgroup_namespace";
-        case TrampolineStep::enter_leaf: return "enter_leaf";
         case TrampolineStep::set_ids: return "set_ids";
         case TrampolineStep::exec: return "exec";
     }

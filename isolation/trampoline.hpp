@@ -16,7 +16,6 @@ enum class TrampolineStep : unsigned {
     wait_for_go,
     enter_cgroups,
     cgroup_namespace,
-    enter_leaf,
     set_ids,
     exec,
 };
@@ -33,10 +32,9 @@ struct TrampolinePlan {
     int socket;       // blocking; becomes descriptor 3
     int null_device;  // becomes 0, 1 and 2
     int init_binary;
-    int outside_count;
-    int outside[kMaxEntryFds];  // cgroup.procs to enter before the cgroup namespace is made
-    int inside_count;
-    int inside[kMaxEntryFds];  // and after it
+    int namespace_root;  // the cgroup2 folder that becomes the root of the cgroup namespace
+    int task_count;
+    int tasks[kMaxEntryFds];  // v1 `tasks` files to enter before that
 };
 
 [[noreturn]] void run_trampoline(const TrampolinePlan& plan) noexcept;

@@ -217,7 +217,8 @@ TEST_CASE("a launch that fails names the stage and leaves no process, descriptor
             Fd wrong;
             explicit Refusing(SandboxCgroup& group) : inner{group} { wrong = *sys::open("/dev/full", O_WRONLY); }
             int clone_target() const override { return inner.clone_target(); }
-            Entry entry() const override { return {{wrong.get()}, {}}; }
+            Entry entry() const override { return {{wrong.get()}, inner.entry().namespace_root}; }
+            Result<void> settle() override { return inner.settle(); }
             Result<void> enter_init(pid_t pid) override { return inner.enter_init(pid); }
             std::vector<std::pair<FdRole, int>> plan_fds() const override { return inner.plan_fds(); }
             int memory_dir() const override { return inner.memory_dir(); }
