@@ -107,7 +107,7 @@ TEST_CASE("what a sandbox must never do is refused in the form that programs exp
         INFO(number);
         CHECK(answer(shipped(), static_cast<std::uint32_t>(number)) == refused(EPERM));
     }
-    for (const long number : {SYS_clone3, SYS_io_uring_setup, SYS_userfaultfd, SYS_vmsplice, SYS_memfd_secret, 599L}) {
+    for (const int number : {SYS_clone3, SYS_io_uring_setup, SYS_userfaultfd, SYS_vmsplice, SYS_memfd_secret, 599}) {
         INFO(number);
         CHECK(answer(shipped(), static_cast<std::uint32_t>(number)) == refused(ENOSYS));
     }
