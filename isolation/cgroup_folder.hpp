@@ -40,7 +40,8 @@ private:
 [[nodiscard]] Result<std::uint64_t> flat_key(std::string_view text, std::string_view key);
 
 [[nodiscard]] Result<std::vector<std::string>> child_folders(const std::string& path);
-// rmdir of the folder and of all below it, leaves first. Gone already: ok. EBUSY (errno) while a process is left.
+// rmdir of the folder and of all below it, leaves first. Gone already: ok. EBUSY (errno) while a
+// process is left.
 [[nodiscard]] Result<void> remove_folders(const std::string& path);
 
 }  // namespace sandboxd::isolation

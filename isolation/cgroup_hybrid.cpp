@@ -16,9 +16,9 @@ bool holds(const std::vector<std::string>& names, std::string_view name) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// A sandbox's folders in one v1 hierarchy. Where the init and the workload have budgets of their own or the execs
-// have leaves there are init/ and work/; in the others (devices, blkio) all share the sandbox's folder, which costs
-// fewer folders and moves.
+// A sandbox's folders in one v1 hierarchy. Where the init and the workload have budgets of their
+// own or the execs have leaves there are init/ and work/; in the others (devices, blkio) all share
+// the sandbox's folder, which costs fewer folders and moves.
 struct V1Group {
     std::vector<std::string> controllers;
     bool split = false;
@@ -63,7 +63,8 @@ Result<void> V1Group::make(const std::string& path, const IdMap& ids) {
 }
 
 Result<void> V1Group::limit_init() const {
-    if (has("memory")) SBX_CHECK(init.apply(v1_memory_writes(kInitMemoryBytes, MemoryChange::shrink)));
+    if (has("memory"))
+        SBX_CHECK(init.apply(v1_memory_writes(kInitMemoryBytes, MemoryChange::shrink)));
     if (has("pids")) SBX_CHECK(init.apply(pids_writes(kInitPids)));
     return {};
 }
@@ -204,7 +205,8 @@ private:
 Result<void> HybridGroup::set_limits(const CgroupLimits& limits) {
     SBX_CHECK(check_limits(limits));
     bool io_done = false;
-    // Memory first: it alone can be refused for the state it meets, and then nothing else has changed.
+    // Memory first: it alone can be refused for the state it meets, and then nothing else has
+    // changed.
     for (const V1Group& group : groups_) {
         if (group.has("memory")) SBX_CHECK(limit_memory(group.work, limits.memory_bytes));
     }
@@ -217,7 +219,8 @@ Result<void> HybridGroup::set_limits(const CgroupLimits& limits) {
         }
     }
     if (limits.io_bytes_per_second != 0 && !io_done) {
-        return Error{Errc::incompatible, "cgroup limit", "io_bytes_per_second needs the blkio controller"};
+        return Error{Errc::incompatible, "cgroup limit",
+                     "io_bytes_per_second needs the blkio controller"};
     }
     return {};
 }
@@ -227,11 +230,13 @@ Result<void> HybridGroup::limit_memory(const CgroupFolder& work, std::uint64_t b
     // Decimal without leading zeros: the longer one is the larger one.
     const std::string next = std::to_string(bytes);
     const bool grow = now.size() < next.size() || (now.size() == next.size() && now < next);
-    auto written = work.apply(v1_memory_writes(bytes, grow ? MemoryChange::grow : MemoryChange::shrink));
+    auto written =
+        work.apply(v1_memory_writes(bytes, grow ? MemoryChange::grow : MemoryChange::shrink));
     if (written || !written.error().is_errno(EBUSY)) return written;
     auto usage = work.read("memory.usage_in_bytes");
     return Error{Errc::conflict, "cgroup limit",
-                 "the workload uses more memory than the new limit and can't be shrunk; stop something in it first"}
+                 "the workload uses more memory than the new limit and can't be shrunk; stop "
+                 "something in it first"}
         .fact("limit", std::string{"memory_bytes"})
         .fact("asked", static_cast<std::int64_t>(bytes))
         .fact("used", usage ? *usage : std::string{"unknown"});
@@ -240,7 +245,8 @@ Result<void> HybridGroup::limit_memory(const CgroupFolder& work, std::uint64_t b
 Result<void> HybridGroup::limit_io(const CgroupFolder& top, std::uint64_t bytes_per_second) {
     if (bytes_per_second == 0 && !throttled_) return {};
     if (io_device_ == 0) {
-        return Error{Errc::incompatible, "cgroup limit", "io_bytes_per_second: the pool has no block device"};
+        return Error{Errc::incompatible, "cgroup limit",
+                     "io_bytes_per_second: the pool has no block device"};
     }
     SBX_CHECK(top.apply(v1_io_writes(bytes_per_second, io_device_)));
     throttled_ = bytes_per_second != 0;
@@ -253,7 +259,8 @@ public:
 
     [[nodiscard]] CgroupMode mode() const noexcept override { return CgroupMode::hybrid; }
 
-    [[nodiscard]] Result<std::unique_ptr<SandboxCgroup>> create(const std::string& name, const CgroupLimits& limits,
+    [[nodiscard]] Result<std::unique_ptr<SandboxCgroup>> create(const std::string& name,
+                                                                const CgroupLimits& limits,
                                                                 const IdMap& ids) override {
         SBX_CHECK(check_group_name(name));
         SBX_CHECK(check_limits(limits));
@@ -280,7 +287,8 @@ public:
         return std::vector<std::string>{names.begin(), names.end()};
     }
 
-    // Only the folders themselves: with a sandbox left below one of them this is EBUSY, and the sandbox stays.
+    // Only the folders themselves: with a sandbox left below one of them this is EBUSY, and the
+    // sandbox stays.
     [[nodiscard]] Result<void> remove_root() override {
         for (const V1Root& root : roots_.v1) SBX_CHECK(remove_one(root.root));
         return remove_one(roots_.unified);

@@ -14,7 +14,9 @@ namespace {
 
 using nlohmann::json;
 
-Error bad(std::string detail) { return Error{Errc::invalid_argument, "seccomp profile", std::move(detail)}; }
+Error bad(std::string detail) {
+    return Error{Errc::invalid_argument, "seccomp profile", std::move(detail)};
+}
 
 struct NamedError {
     std::string_view name;
@@ -31,7 +33,8 @@ constexpr std::array<NamedError, 9> kErrors{{{"OK", 0},
                                              {"EOPNOTSUPP", EOPNOTSUPP}}};
 
 Result<int> error_named(const std::string& name, const std::string& where) {
-    const auto found = std::find_if(kErrors.begin(), kErrors.end(), [&](const NamedError& e) { return e.name == name; });
+    const auto found = std::find_if(kErrors.begin(), kErrors.end(),
+                                    [&](const NamedError& e) { return e.name == name; });
     if (found == kErrors.end()) return bad(where + ": unknown errno " + name);
     return found->value;
 }
@@ -43,23 +46,28 @@ Result<int> refusal_named(const std::string& name, const std::string& where) {
     return error;
 }
 
-Result<void> check_keys(const json& object, std::initializer_list<std::string_view> known, const std::string& where) {
+Result<void> check_keys(const json& object, std::initializer_list<std::string_view> known,
+                        const std::string& where) {
     if (!object.is_object()) return bad(where + " must be an object");
     for (const auto& [key, value] : object.items()) {
-        if (std::find(known.begin(), known.end(), key) == known.end()) return bad(where + ": unknown key " + key);
+        if (std::find(known.begin(), known.end(), key) == known.end())
+            return bad(where + ": unknown key " + key);
     }
     return {};
 }
 
 Result<std::string> text_at(const json& object, const char* key, const std::string& where) {
     const auto found = object.find(key);
-    if (found == object.end() || !found->is_string()) return bad(where + "." + key + " must be a text");
+    if (found == object.end() || !found->is_string())
+        return bad(where + "." + key + " must be a text");
     return found->get<std::string>();
 }
 
-Result<std::uint32_t> number_at(const json& object, const char* key, std::uint32_t most, const std::string& where) {
+Result<std::uint32_t> number_at(const json& object, const char* key, std::uint32_t most,
+                                const std::string& where) {
     const auto found = object.find(key);
-    if (found == object.end() || !found->is_number_unsigned() || found->get<std::uint64_t>() > most) {
+    if (found == object.end() || !found->is_number_unsigned() ||
+        found->get<std::uint64_t>() > most) {
         return bad(where + "." + key + " must be a number from 0 to " + std::to_string(most));
     }
     return found->get<std::uint32_t>();
@@ -93,8 +101,10 @@ Result<SeccompCondition> condition_of(const json& object, const std::string& whe
         return bad(where + ": unknown op " + op);
     }
     if (out.mask == 0) return bad(where + ".mask is empty");
-    if ((out.value & ~out.mask) != 0) return bad(where + ".value has bits outside of the mask: it never matches");
-    if (out.op != SeccompCondition::Op::eq && out.mask != UINT32_MAX) return bad(where + ": " + op + " takes the whole mask");
+    if ((out.value & ~out.mask) != 0)
+        return bad(where + ".value has bits outside of the mask: it never matches");
+    if (out.op != SeccompCondition::Op::eq && out.mask != UINT32_MAX)
+        return bad(where + ": " + op + " takes the whole mask");
     return out;
 }
 
@@ -103,7 +113,8 @@ Result<SeccompArgumentRule> argument_rule_of(const json& object, const std::stri
     if (several) {
         SBX_CHECK(check_keys(object, {"syscall", "all", "errno", "why"}, where));
     } else {
-        SBX_CHECK(check_keys(object, {"syscall", "arg", "mask", "op", "value", "errno", "why"}, where));
+        SBX_CHECK(
+            check_keys(object, {"syscall", "arg", "mask", "op", "value", "errno", "why"}, where));
     }
     SeccompArgumentRule out;
     SBX_TRY(out.syscall, text_at(object, "syscall", where));
@@ -116,7 +127,8 @@ Result<SeccompArgumentRule> argument_rule_of(const json& object, const std::stri
         return out;
     }
     const json& parts = object["all"];
-    if (!parts.is_array() || parts.empty() || parts.size() > 2) return bad(where + ".all must hold one or two conditions");
+    if (!parts.is_array() || parts.empty() || parts.size() > 2)
+        return bad(where + ".all must hold one or two conditions");
     for (const json& part : parts) {
         SBX_CHECK(check_keys(part, {"arg", "mask", "op", "value"}, where + ".all"));
         SBX_TRY(SeccompCondition one, condition_of(part, where + ".all"));
@@ -150,7 +162,9 @@ Result<void> read_names(const json& profile, SeccompProfile& out) {
 Result<SeccompProfile> parse_seccomp_profile(const std::string& text) {
     const json profile = json::parse(text, nullptr, false);
     if (profile.is_discarded()) return bad("not JSON");
-    SBX_CHECK(check_keys(profile, {"name", "version", "description", "default_errno", "allow", "errno", "arguments"}, "profile"));
+    SBX_CHECK(check_keys(
+        profile, {"name", "version", "description", "default_errno", "allow", "errno", "arguments"},
+        "profile"));
     SeccompProfile out;
     SBX_TRY(out.name, text_at(profile, "name", "profile"));
     SBX_TRY(const std::uint32_t version, number_at(profile, "version", UINT32_MAX, "profile"));
@@ -161,7 +175,8 @@ Result<SeccompProfile> parse_seccomp_profile(const std::string& text) {
     const json rules = profile.value("arguments", json::array());
     if (!rules.is_array()) return bad("arguments must be a list");
     for (std::size_t i = 0; i < rules.size(); ++i) {
-        SBX_TRY(SeccompArgumentRule rule, argument_rule_of(rules[i], "arguments[" + std::to_string(i) + "]"));
+        SBX_TRY(SeccompArgumentRule rule,
+                argument_rule_of(rules[i], "arguments[" + std::to_string(i) + "]"));
         out.arguments.push_back(std::move(rule));
     }
     return out;

@@ -8,7 +8,8 @@
 
 namespace sandboxd::isolation {
 
-// A profile file (policies/seccomp/*.json) as values. Names are checked when it is compiled, not here.
+// A profile file (policies/seccomp/*.json) as values. Names are checked when it is compiled, not
+// here.
 //
 //   {"name", "version": 1, "description",
 //    "default_errno": what a call answers that stands nowhere,
@@ -16,8 +17,8 @@ namespace sandboxd::isolation {
 //    "arguments": [{"syscall", "arg", "mask", "op": "eq"|"ne"|"gt", "value", "errno", "why"},
 //                  {"syscall", "all": [{"arg", "mask", "op", "value"}, one more], "errno", "why"}]}
 //
-// An argument rule refuses an allowed call for what its arguments are. All comparisons are of 32 bits; "ne" and "gt"
-// take the whole mask.
+// An argument rule refuses an allowed call for what its arguments are. All comparisons are of 32
+// bits; "ne" and "gt" take the whole mask.
 struct SeccompCondition {
     enum class Op { eq, ne, gt };
     unsigned arg = 0;
@@ -49,8 +50,8 @@ struct SeccompProfile {
     bool operator==(const SeccompProfile&) const = default;
 };
 
-// invalid_argument, naming the place, for anything unknown, missing, doubled or of the wrong type: a typing error in a
-// profile must not become a hole.
+// invalid_argument, naming the place, for anything unknown, missing, doubled or of the wrong type:
+// a typing error in a profile must not become a hole.
 [[nodiscard]] Result<SeccompProfile> parse_seccomp_profile(const std::string& json);
 
 }  // namespace sandboxd::isolation

@@ -10,7 +10,8 @@ namespace sandboxd::isolation {
 namespace {
 
 // Raw: libc's wrapper keeps errno in thread-local storage and may be instrumented.
-[[gnu::always_inline]] inline long call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) noexcept {
+[[gnu::always_inline]] inline long call(long number, long a = 0, long b = 0, long c = 0, long d = 0,
+                                        long e = 0) noexcept {
 #if defined(__x86_64__)
     long result;
     register long r10 __asm__("r10") = d;
@@ -34,7 +35,9 @@ namespace {
 #endif
 }
 
-inline long address(const void* pointer) noexcept { return reinterpret_cast<long>(pointer); }
+inline long address(const void* pointer) noexcept {
+    return reinterpret_cast<long>(pointer);
+}
 
 constexpr int kSocket = 3;
 constexpr int kBinary = 4;
@@ -56,14 +59,17 @@ void tell(TrampolineStep step, long error) noexcept {
 // dup3 can't fail for want of anything here: the sources are open and no target equals a source.
 long place_descriptors(const TrampolinePlan& plan) noexcept {
     long rc = call(__NR_dup3, plan.socket, kSocket, 0);
-    for (int target = 0; target < 3 && rc >= 0; ++target) rc = call(__NR_dup3, plan.null_device, target, 0);
+    for (int target = 0; target < 3 && rc >= 0; ++target)
+        rc = call(__NR_dup3, plan.null_device, target, 0);
     if (rc >= 0) rc = call(__NR_dup3, plan.init_binary, kBinary, O_CLOEXEC);
     if (rc >= 0) rc = call(__NR_dup3, plan.namespace_root, kNamespaceRoot, O_CLOEXEC);
     int target = kTasks;
-    for (int i = 0; i < plan.task_count && rc >= 0; ++i) rc = call(__NR_dup3, plan.tasks[i], target++, O_CLOEXEC);
+    for (int i = 0; i < plan.task_count && rc >= 0; ++i)
+        rc = call(__NR_dup3, plan.tasks[i], target++, O_CLOEXEC);
     if (rc < 0) return rc;
-    // Closed at once, not at the exec: among them is the daemon's end of our socket, which would keep read() from
-    // seeing that the daemon died, and those of other jails that are being launched.
+    // Closed at once, not at the exec: among them is the daemon's end of our socket, which would
+    // keep read() from seeing that the daemon died, and those of other jails that are being
+    // launched.
     return call(__NR_close_range, target, ~0U, 0);
 }
 
@@ -78,17 +84,20 @@ long enter_groups(int count) noexcept {
     return 0;
 }
 
-// Shares our memory, descriptors and stack, and we wait until it is gone: it must not return into our frame.
+// Shares our memory, descriptors and stack, and we wait until it is gone: it must not return into
+// our frame.
 [[noreturn, gnu::noinline]] void make_namespace(volatile long& result) noexcept {
     long rc = call(__NR_unshare, CLONE_NEWCGROUP);
-    if (rc >= 0) rc = call(__NR_openat, AT_FDCWD, address("/proc/self/ns/cgroup"), O_RDONLY | O_CLOEXEC);
+    if (rc >= 0)
+        rc = call(__NR_openat, AT_FDCWD, address("/proc/self/ns/cgroup"), O_RDONLY | O_CLOEXEC);
     result = rc;
     for (;;) (void)call(__NR_exit, 0);
 }
 
-// A cgroup namespace has its root where the one who makes it stands. That is to be the sandbox's own folder, which we are
-// not in, and going there and back would be two moves with a lock that waits for an RCU grace period. Being born
-// somewhere takes no such lock: so a process is, makes the namespace for us, and is gone.
+// A cgroup namespace has its root where the one who makes it stands. That is to be the sandbox's
+// own folder, which we are not in, and going there and back would be two moves with a lock that
+// waits for an RCU grace period. Being born somewhere takes no such lock: so a process is, makes
+// the namespace for us, and is gone.
 long enter_cgroup_namespace() noexcept {
     volatile long namespace_fd = -1;
     clone_args args{};
@@ -123,7 +132,8 @@ long set_ids() noexcept {
 void run_trampoline(const TrampolinePlan& plan) noexcept {
     // The mask is the daemon's thread's; dispositions are the default since CLONE_CLEAR_SIGHAND.
     const unsigned long no_signals = 0;
-    (void)call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address(&no_signals), 0, sizeof no_signals);
+    (void)call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address(&no_signals), 0,
+               sizeof no_signals);
 
     long rc = place_descriptors(plan);
     if (rc < 0) leave(TrampolineStep::descriptors, rc);

@@ -1,8 +1,9 @@
 #pragma once
 
-// What a jail's first process does between clone3 and the exec of sandbox-init. The child of a threaded daemon: it has
-// a copy of a heap and of locks that other threads held, so it runs this one function of raw system calls and nothing
-// else. Freestanding; a test holds the object file to no undefined symbols.
+// What a jail's first process does between clone3 and the exec of sandbox-init. The child of a
+// threaded daemon: it has a copy of a heap and of locks that other threads held, so it runs this
+// one function of raw system calls and nothing else. Freestanding; a test holds the object file to
+// no undefined symbols.
 namespace sandboxd::isolation {
 
 inline constexpr int kMaxEntryFds = 12;
@@ -20,7 +21,8 @@ enum class TrampolineStep : unsigned {
     exec,
 };
 
-// One over the set-up socket: step none when all but the exec is done. Then another only if the exec fails.
+// One over the set-up socket: step none when all but the exec is done. Then another only if the
+// exec fails.
 struct TrampolineReport {
     unsigned magic;
     TrampolineStep step;

@@ -19,7 +19,8 @@ namespace sandboxd::isolation::test {
 
 namespace {
 
-// A child that enters `procs` (each an open cgroup.procs) and runs `body`; killed and reaped with the object.
+// A child that enters `procs` (each an open cgroup.procs) and runs `body`; killed and reaped with
+// the object.
 class Member {
 public:
     Member(const std::vector<std::string>& procs, const std::function<void()>& body) {
@@ -61,7 +62,8 @@ std::string value(const std::string& path) {
 }
 
 // The sandbox's folder in the hierarchy of this v1 controller.
-std::string v1_folder(const Machine& machine, const std::string& name, std::string_view controller) {
+std::string v1_folder(const Machine& machine, const std::string& name,
+                      std::string_view controller) {
     const CgroupTree tree = get(read_cgroup_tree());
     const CgroupHierarchy* hierarchy = tree.find(controller);
     REQUIRE(hierarchy != nullptr);
@@ -73,8 +75,8 @@ std::string unified_folder(const Machine& machine, const std::string& name) {
 }
 
 void touch_memory(std::size_t bytes) {
-    auto* memory = static_cast<char*>(
-        ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
+    auto* memory = static_cast<char*>(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
+                                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
     if (memory == MAP_FAILED) ::_exit(2);
 }
 
@@ -131,12 +133,14 @@ TEST_CASE("hybrid: memory below what the workload uses is a conflict that says h
         REQUIRE(refused.error().facts().size() == 3);
         CHECK(std::get<std::int64_t>(refused.error().facts()[1].second) == 16 << 20);
         CHECK(value(memory + "/work/memory.limit_in_bytes") == std::to_string(256 << 20));
-        CHECK(value(v1_folder(machine, "a", "pids") + "/work/pids.max") == "100");  // nothing else changed
+        CHECK(value(v1_folder(machine, "a", "pids") + "/work/pids.max") ==
+              "100");  // nothing else changed
     }
     REQUIRE(cgroup->remove());
 }
 
-TEST_CASE("hybrid: the workload's pids and memory limits hold, the init's leaf is not part of them") {
+TEST_CASE(
+    "hybrid: the workload's pids and memory limits hold, the init's leaf is not part of them") {
     Machine machine;
     if (machine.driver().mode() != CgroupMode::hybrid) return;
     auto limits = small_limits();
@@ -144,11 +148,14 @@ TEST_CASE("hybrid: the workload's pids and memory limits hold, the init's leaf i
     limits.pids = 4;
     const auto cgroup = get(machine.driver().create("a", limits, IdMap{Machine::kBase}));
     {
-        // 64 MiB in a group of 32 MiB without swap: the kernel kills before the child can say that it is ready.
-        const Member hungry({v1_folder(machine, "a", "memory") + "/work/cgroup.procs"}, [] { touch_memory(64 << 20); });
+        // 64 MiB in a group of 32 MiB without swap: the kernel kills before the child can say that
+        // it is ready.
+        const Member hungry({v1_folder(machine, "a", "memory") + "/work/cgroup.procs"},
+                            [] { touch_memory(64 << 20); });
         CHECK_FALSE(hungry.entered());
         // In the init's leaf the same budget of the workload does not count.
-        const Member init({v1_folder(machine, "a", "memory") + "/init/cgroup.procs"}, [] { touch_memory(8 << 20); });
+        const Member init({v1_folder(machine, "a", "memory") + "/init/cgroup.procs"},
+                          [] { touch_memory(8 << 20); });
         CHECK(init.entered());
     }
     {
@@ -174,14 +181,17 @@ TEST_CASE("the init's uid owns what it needs to make leaves, and none of the lim
     Machine machine;
     const auto cgroup = machine.group("a");
     const uid_t init = IdMap{Machine::kBase}.init_id();
-    const auto owner = [](const std::string& path) { return get(sys::statat(AT_FDCWD, path.c_str())).st_uid; };
+    const auto owner = [](const std::string& path) {
+        return get(sys::statat(AT_FDCWD, path.c_str())).st_uid;
+    };
     const std::string unified = unified_folder(machine, "a");
-    for (const char* file : {"/work", "/work/cgroup.procs", "/work/cgroup.subtree_control", "/work/cgroup.threads",
-                             "/cgroup.procs"}) {
+    for (const char* file : {"/work", "/work/cgroup.procs", "/work/cgroup.subtree_control",
+                             "/work/cgroup.threads", "/cgroup.procs"}) {
         INFO(file);
         CHECK(owner(unified + file) == init);
     }
-    for (const char* file : {"", "/init", "/init/cgroup.procs", "/cgroup.kill", "/cgroup.freeze", "/work/cgroup.kill"}) {
+    for (const char* file : {"", "/init", "/init/cgroup.procs", "/cgroup.kill", "/cgroup.freeze",
+                             "/work/cgroup.kill"}) {
         INFO(file);
         CHECK(owner(unified + file) == 0);
     }
@@ -194,7 +204,8 @@ TEST_CASE("the init's uid owns what it needs to make leaves, and none of the lim
     REQUIRE(cgroup->remove());
 }
 
-TEST_CASE("a group freezes, thaws, tells when it empties, and is not removed while it is populated") {
+TEST_CASE(
+    "a group freezes, thaws, tells when it empties, and is not removed while it is populated") {
     Machine machine;
     const auto cgroup = machine.group("a");
     const std::string unified = unified_folder(machine, "a");
@@ -214,7 +225,8 @@ TEST_CASE("a group freezes, thaws, tells when it empties, and is not removed whi
         // Kill reaches frozen processes too.
         REQUIRE(cgroup->freeze(true));
         char text[256];
-        (void)::pread(cgroup->events_fd(), text, sizeof text, 0);  // from here on a change is signalled
+        (void)::pread(cgroup->events_fd(), text, sizeof text,
+                      0);  // from here on a change is signalled
         REQUIRE(cgroup->kill());
         pollfd waited{cgroup->events_fd(), POLLPRI, 0};
         while (get(cgroup->populated())) {
@@ -240,7 +252,8 @@ TEST_CASE("groups are listed, opened by a later driver, and refused twice") {
     const auto opened = get(machine.driver().open("a"));
     CHECK_FALSE(get(opened->populated()));
     CHECK(opened->plan_fds().size() == first->plan_fds().size());
-    CHECK(get(sys::fstat(opened->memory_dir())).st_ino == get(sys::fstat(first->memory_dir())).st_ino);
+    CHECK(get(sys::fstat(opened->memory_dir())).st_ino ==
+          get(sys::fstat(first->memory_dir())).st_ino);
     REQUIRE(opened->remove());
     REQUIRE(second->remove());
     const auto missing = machine.driver().open("a");
@@ -303,14 +316,18 @@ TEST_CASE("an io limit without a device to hold it on is refused, not dropped") 
 }
 
 // What of the v2 driver needs no controller runs on any cgroup2 tree, also beside v1.
-TEST_CASE("v2: a launch works where the limits' controllers are missing, and the group is the namespace's root") {
+TEST_CASE(
+    "v2: a launch works where the limits' controllers are missing, and the group is the "
+    "namespace's root") {
     Machine machine;
-    const std::string root = get(read_cgroup_tree()).unified->self_folder() + "/" + machine.root_name() + "-v2";
+    const std::string root =
+        get(read_cgroup_tree()).unified->self_folder() + "/" + machine.root_name() + "-v2";
     REQUIRE(sys::ensure_dir(root, 0755));
     const auto driver = make_v2_driver(V2Root{root, {}, 0});
     CHECK(driver->mode() == CgroupMode::v2);
     const auto cgroup = get(driver->create("a", small_limits(), IdMap{Machine::kBase}));
-    Jail jail = get(run(Jail::launch(machine.spec(*cgroup), Deadline::after(std::chrono::seconds{10}))));
+    Jail jail =
+        get(run(Jail::launch(machine.spec(*cgroup), Deadline::after(std::chrono::seconds{10}))));
     CHECK(value(root + "/a/init/cgroup.procs") == std::to_string(jail.init().pid));
     CHECK(value(root + "/a/cgroup.procs").empty());
     CHECK(machine.ask().find("0::/init\n") != std::string::npos);

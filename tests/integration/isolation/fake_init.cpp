@@ -1,5 +1,6 @@
-// A stand-in for sandbox-init: takes the plan as that does and then does what the plan's host name says. It confines
-// nothing, so what it tells of itself is what the daemon's side alone has made of it.
+// A stand-in for sandbox-init: takes the plan as that does and then does what the plan's host name
+// says. It confines nothing, so what it tells of itself is what the daemon's side alone has made of
+// it.
 #include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -51,11 +52,13 @@ void report(Stage stage, int error) {
 void append_file(std::string& out, const char* path) {
     const int fd = ::open(path, O_RDONLY | O_CLOEXEC);
     char chunk[4096];
-    for (ssize_t n = 0; (n = ::read(fd, chunk, sizeof chunk)) > 0;) out.append(chunk, static_cast<std::size_t>(n));
+    for (ssize_t n = 0; (n = ::read(fd, chunk, sizeof chunk)) > 0;)
+        out.append(chunk, static_cast<std::size_t>(n));
     ::close(fd);
 }
 
-// What the tests look at: the descriptors it was born with (before the plan), its ids, and the cgroups as it sees them.
+// What the tests look at: the descriptors it was born with (before the plan), its ids, and the
+// cgroups as it sees them.
 std::string describe(const std::string& first_fds, const LaunchPlan& plan) {
     std::string out = "fds " + first_fds + "\n";
     out += "pid " + std::to_string(::getpid()) + " uid " + std::to_string(::getuid()) + " gid " +
@@ -64,7 +67,8 @@ std::string describe(const std::string& first_fds, const LaunchPlan& plan) {
     for (std::size_t i = 0; i < plan.fd_roles.size(); ++i) {
         struct stat root {};
         ::fstat(fds[i], &root);
-        out += "role " + std::to_string(plan.fd_roles[i]) + " owner " + std::to_string(root.st_uid) + "\n";
+        out += "role " + std::to_string(plan.fd_roles[i]) + " owner " +
+               std::to_string(root.st_uid) + "\n";
     }
     const int made = ::openat(fds[0], "u/made", O_CREAT | O_WRONLY | O_CLOEXEC, 0644);
     out += "upper " + std::string{made >= 0 ? "written" : std::strerror(errno)} + "\n";
@@ -103,7 +107,9 @@ int main() {
     const std::size_t size = receive_plan();
     sandboxd::wire::Reader reader{buffer.data(), size};
     LaunchPlan plan;
-    if (!reader(plan) || !reader.done() || plan.magic != kPlanMagic || plan.fd_roles.size() != fds.size()) ::_exit(44);
+    if (!reader(plan) || !reader.done() || plan.magic != kPlanMagic ||
+        plan.fd_roles.size() != fds.size())
+        ::_exit(44);
 
     if (plan.hostname == "die") ::_exit(45);
     if (plan.hostname == "hang") {

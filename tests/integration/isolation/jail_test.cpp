@@ -42,7 +42,9 @@ Error failure_of(const JailSpec& spec, SandboxCgroup& cgroup, std::chrono::milli
     return std::move(jail).error();
 }
 
-std::string proc(pid_t pid, const std::string& file) { return "/proc/" + std::to_string(pid) + "/" + file; }
+std::string proc(pid_t pid, const std::string& file) {
+    return "/proc/" + std::to_string(pid) + "/" + file;
+}
 
 ino_t ns_inode(const std::string& path) {
     const auto st = sys::statat(AT_FDCWD, path.c_str());
@@ -72,7 +74,8 @@ TEST_CASE("a jail maps 65,536 ids to its own range and has every namespace of it
         CHECK(outside == Machine::kBase);
         CHECK(count == kIdRange);
     }
-    for (const char* ns : {"ns/user", "ns/mnt", "ns/pid", "ns/net", "ns/ipc", "ns/uts", "ns/cgroup", "ns/time"}) {
+    for (const char* ns :
+         {"ns/user", "ns/mnt", "ns/pid", "ns/net", "ns/ipc", "ns/uts", "ns/cgroup", "ns/time"}) {
         INFO(ns);
         CHECK(ns_inode(proc(pid, ns)) != ns_inode(std::string{"/proc/self/"} + ns));
     }
@@ -88,7 +91,8 @@ TEST_CASE("the user namespace belongs to the sandbox's own uid and owns the othe
     uid_t owner = 0;
     REQUIRE(::ioctl(userns->get(), NS_GET_OWNER_UID, &owner) == 0);
     CHECK(owner == Machine::kBase);
-    for (const char* ns : {"ns/mnt", "ns/pid", "ns/net", "ns/ipc", "ns/uts", "ns/cgroup", "ns/time"}) {
+    for (const char* ns :
+         {"ns/mnt", "ns/pid", "ns/net", "ns/ipc", "ns/uts", "ns/cgroup", "ns/time"}) {
         INFO(ns);
         const auto fd = sys::open(proc(jail.init().pid, ns), O_RDONLY);
         REQUIRE(fd);
@@ -100,7 +104,9 @@ TEST_CASE("the user namespace belongs to the sandbox's own uid and owns the othe
     CHECK(::geteuid() == 0);
 }
 
-TEST_CASE("the init begins as root of its namespace with three descriptors, no environment and no group") {
+TEST_CASE(
+    "the init begins as root of its namespace with three descriptors, no environment and no "
+    "group") {
     Machine machine;
     const auto cgroup = machine.group("a");
     // Inheritable on purpose: nothing of the daemon's may get through, whatever its flags.
@@ -121,7 +127,8 @@ TEST_CASE("the init begins as root of its namespace with three descriptors, no e
     end(jail, *cgroup);
 }
 
-TEST_CASE("owners on disk are 0-based: what the jail's root makes is root's, and only in the upper") {
+TEST_CASE(
+    "owners on disk are 0-based: what the jail's root makes is root's, and only in the upper") {
     Machine machine;
     const auto cgroup = machine.group("a");
     Jail jail = launch(machine.spec(*cgroup));
@@ -136,7 +143,9 @@ TEST_CASE("owners on disk are 0-based: what the jail's root makes is root's, and
     end(jail, *cgroup);
 }
 
-TEST_CASE("a read-only bind of a file system without id-mapping is passed as it is, a lower of one is refused") {
+TEST_CASE(
+    "a read-only bind of a file system without id-mapping is passed as it is, a lower of one is "
+    "refused") {
     Machine machine;
     const auto cgroup = machine.group("a");
     JailSpec spec = machine.spec(*cgroup);
@@ -179,7 +188,8 @@ TEST_CASE("the init is in the sandbox's groups of every hierarchy and sees no pa
 TEST_CASE("a launch that fails names the stage and leaves no process, descriptor or group") {
     Machine machine;
     const auto cgroup = machine.group("a");
-    const auto failing = [&](const std::string& mode, std::chrono::milliseconds patience = kPatience) {
+    const auto failing = [&](const std::string& mode,
+                             std::chrono::milliseconds patience = kPatience) {
         return failure_of(machine.spec(*cgroup, mode), *cgroup, patience);
     };
     SECTION("the init reports a failure") {
@@ -189,10 +199,18 @@ TEST_CASE("a launch that fails names the stage and leaves no process, descriptor
         REQUIRE(error.facts().size() == 1);
         CHECK(std::get<std::string>(error.facts()[0].second) == "root_overlay");
     }
-    SECTION("the init dies") { CHECK(failing("die").is(Errc::protocol_error)); }
-    SECTION("the init answers nonsense") { CHECK(failing("garbage").is(Errc::protocol_error)); }
-    SECTION("the init stops half-way without an error") { CHECK(failing("early").is(Errc::protocol_error)); }
-    SECTION("the init hangs") { CHECK(failing("hang", std::chrono::milliseconds{50}).is(Errc::timeout)); }
+    SECTION("the init dies") {
+        CHECK(failing("die").is(Errc::protocol_error));
+    }
+    SECTION("the init answers nonsense") {
+        CHECK(failing("garbage").is(Errc::protocol_error));
+    }
+    SECTION("the init stops half-way without an error") {
+        CHECK(failing("early").is(Errc::protocol_error));
+    }
+    SECTION("the init hangs") {
+        CHECK(failing("hang", std::chrono::milliseconds{50}).is(Errc::timeout));
+    }
     SECTION("the init can't be executed") {
         JailSpec spec = machine.spec(*cgroup);
         const std::string path = machine.folder() + "/not-a-program";
@@ -210,20 +228,27 @@ TEST_CASE("a launch that fails names the stage and leaves no process, descriptor
         CHECK(failure_of(spec, *cgroup, kPatience).is_errno(ENOENT));
     }
     SECTION("the group refuses the init") {
-        // The step and the errno are the child's own. pids.max does not stop a move, a closed descriptor does.
+        // The step and the errno are the child's own. pids.max does not stop a move, a closed
+        // descriptor does.
         JailSpec spec = machine.spec(*cgroup);
         struct Refusing final : SandboxCgroup {
             SandboxCgroup& inner;
             Fd wrong;
-            explicit Refusing(SandboxCgroup& group) : inner{group} { wrong = *sys::open("/dev/full", O_WRONLY); }
+            explicit Refusing(SandboxCgroup& group) : inner{group} {
+                wrong = *sys::open("/dev/full", O_WRONLY);
+            }
             int clone_target() const override { return inner.clone_target(); }
             Entry entry() const override { return {{wrong.get()}, inner.entry().namespace_root}; }
             Result<void> settle() override { return inner.settle(); }
             Result<void> enter_init(pid_t pid) override { return inner.enter_init(pid); }
-            std::vector<std::pair<FdRole, int>> plan_fds() const override { return inner.plan_fds(); }
+            std::vector<std::pair<FdRole, int>> plan_fds() const override {
+                return inner.plan_fds();
+            }
             int memory_dir() const override { return inner.memory_dir(); }
             int cpu_dir() const override { return inner.cpu_dir(); }
-            Result<void> set_limits(const CgroupLimits& limits) override { return inner.set_limits(limits); }
+            Result<void> set_limits(const CgroupLimits& limits) override {
+                return inner.set_limits(limits);
+            }
             Result<void> freeze(bool on) override { return inner.freeze(on); }
             Result<void> kill() override { return inner.kill(); }
             Result<bool> populated() override { return inner.populated(); }
@@ -241,12 +266,24 @@ TEST_CASE("a spec that no init could carry out is refused before anything starts
     Machine machine;
     const auto cgroup = machine.group("a");
     JailSpec spec = machine.spec(*cgroup);
-    SECTION("no seccomp") { spec.seccomp = nullptr; }
-    SECTION("the host's own ids") { spec.ids.base = 0; }
-    SECTION("a range that wraps around") { spec.ids.base = 0xffff'fff0; }
-    SECTION("no lower") { spec.mounts.sources.pop_back(); }
-    SECTION("a writable lower") { spec.mounts.sources[1].read_only = false; }
-    SECTION("a relative bind") { spec.mounts.sources.push_back({FdRole::bind_mount, "/usr", "usr", true}); }
+    SECTION("no seccomp") {
+        spec.seccomp = nullptr;
+    }
+    SECTION("the host's own ids") {
+        spec.ids.base = 0;
+    }
+    SECTION("a range that wraps around") {
+        spec.ids.base = 0xffff'fff0;
+    }
+    SECTION("no lower") {
+        spec.mounts.sources.pop_back();
+    }
+    SECTION("a writable lower") {
+        spec.mounts.sources[1].read_only = false;
+    }
+    SECTION("a relative bind") {
+        spec.mounts.sources.push_back({FdRole::bind_mount, "/usr", "usr", true});
+    }
     SECTION("a lower after a bind") {
         spec.mounts.sources.push_back({FdRole::bind_mount, "/usr", "/usr", true});
         spec.mounts.sources.push_back({FdRole::lower_mount, "/usr", "", true});
@@ -262,8 +299,10 @@ TEST_CASE("a cancelled launch is dead and reaped when it answers") {
     std::optional<Result<Jail>> outcome;
     std::exception_ptr failure;
     auto finished = [&](std::exception_ptr thrown) { failure = thrown; };
-    auto task = store(Jail::launch(machine.spec(*cgroup, "hang"), Deadline::after(kPatience)), outcome);
-    asio::co_spawn(context, std::move(task), asio::bind_cancellation_slot(stop.slot(), std::move(finished)));
+    auto task =
+        store(Jail::launch(machine.spec(*cgroup, "hang"), Deadline::after(kPatience)), outcome);
+    asio::co_spawn(context, std::move(task),
+                   asio::bind_cancellation_slot(stop.slot(), std::move(finished)));
     while (children_of_this_process().empty()) context.run_one();
     stop.emit(asio::cancellation_type::all);
     context.run();
@@ -281,14 +320,16 @@ TEST_CASE("a launch whose loop is torn down leaves no process") {
     {
         std::optional<Result<Jail>> outcome;
         asio::io_context context;
-        start(context, Jail::launch(machine.spec(*cgroup, "hang"), Deadline::after(kPatience)), outcome);
+        start(context, Jail::launch(machine.spec(*cgroup, "hang"), Deadline::after(kPatience)),
+              outcome);
         while (children_of_this_process().empty()) context.run_one();
     }
     CHECK(children_of_this_process().empty());
     REQUIRE(cgroup->remove());
 }
 
-TEST_CASE("a jail can be adopted by pid and start time, waited for, and not by another start time") {
+TEST_CASE(
+    "a jail can be adopted by pid and start time, waited for, and not by another start time") {
     Machine machine;
     const auto cgroup = machine.group("a");
     Jail jail = launch(machine.spec(*cgroup));

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -20,8 +21,8 @@ namespace {
 
 constexpr unsigned long kPrivate = (1UL << 14) | (1UL << 18);  // MS_REC | MS_PRIVATE
 
-// Before anything else: what these tests need, or 77 (ctest: skipped) with the reason. Then a mount namespace of our
-// own, so that no mount can outlive the process.
+// Before anything else: what these tests need, or 77 (ctest: skipped) with the reason. Then a mount
+// namespace of our own, so that no mount can outlive the process.
 struct Needs : Catch::TestEventListenerBase {
     using TestEventListenerBase::TestEventListenerBase;
     void testRunStarting(const Catch::TestRunInfo&) override {
@@ -78,11 +79,25 @@ Machine::Machine() {
 }
 
 Machine::~Machine() {
+    remove_leftovers();
     const auto removed = driver_->remove_root();
     CHECK(removed);
     listener_.reset();
     CHECK(sys::umount(folder_.c_str(), 2 /* MNT_DETACH */));
     CHECK(::rmdir(folder_.c_str()) == 0);
+}
+
+// A test that failed half-way must not leave a jail behind, nor fail the ones after it.
+void Machine::remove_leftovers() {
+    const auto names = driver_->list();
+    if (!names) return;
+    for (const std::string& name : *names) {
+        const auto cgroup = driver_->open(name);
+        if (!cgroup) continue;
+        (void)(*cgroup)->kill();
+        for (const pid_t pid : children_of_this_process()) ::waitpid(pid, nullptr, 0);
+        (void)(*cgroup)->remove();
+    }
 }
 
 JailSpec Machine::spec(SandboxCgroup& cgroup, const std::string& mode) {
@@ -153,7 +168,8 @@ std::vector<pid_t> children_of_this_process() {
 
 std::size_t open_descriptors() {
     std::size_t count = 0;
-    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"}) ++count;
+    for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator{"/proc/self/fd"})
+        ++count;
     return count;
 }
 

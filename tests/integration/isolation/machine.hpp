@@ -12,7 +12,8 @@
 
 namespace sandboxd::isolation::test {
 
-// Everything a launch needs, in folders and control groups of this test's own. What it made is gone with it.
+// Everything a launch needs, in folders and control groups of this test's own. What it made is gone
+// with it.
 class Machine {
 public:
     Machine();
@@ -36,6 +37,8 @@ public:
     static constexpr std::uint32_t kBase = 1'000'000'000;
 
 private:
+    void remove_leftovers();
+
     std::string folder_;
     std::string root_name_;
     std::unique_ptr<CgroupDriver> driver_;
@@ -44,9 +47,12 @@ private:
     SeccompFilters filters_;
 };
 
-[[nodiscard]] inline CgroupLimits small_limits() { return {256ULL << 20, 500, 100, 0}; }
+[[nodiscard]] inline CgroupLimits small_limits() {
+    return {256ULL << 20, 500, 100, 0};
+}
 
-// Result has no default value, which co_spawn asks of what it hands over: so the value goes this way.
+// Result has no default value, which co_spawn asks of what it hands over: so the value goes this
+// way.
 template <class T>
 asio::awaitable<void> store(asio::awaitable<T> task, std::optional<T>& out) {
     auto value = co_await std::move(task);

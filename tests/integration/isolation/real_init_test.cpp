@@ -13,7 +13,8 @@ namespace sandboxd::isolation::test {
 namespace {
 
 const SeccompFilters& shipped_filters() {
-    static const SeccompFilters filters = get(compile_seccomp(get(sys::read_file(SANDBOXD_SECCOMP_PROFILE))));
+    static const SeccompFilters filters =
+        get(compile_seccomp(get(sys::read_file(SANDBOXD_SECCOMP_PROFILE))));
     return filters;
 }
 
@@ -34,7 +35,9 @@ struct RealInit {
     }
 };
 
-Deadline patience() { return Deadline::after(std::chrono::seconds{10}); }
+Deadline patience() {
+    return Deadline::after(std::chrono::seconds{10});
+}
 
 std::string line_of(pid_t pid, const std::string& key) {
     const std::string text = get(sys::read_file("/proc/" + std::to_string(pid) + "/status"));
@@ -81,11 +84,14 @@ TEST_CASE("how long a whole launch takes") {
         JailSpec spec = real.spec(*cgroup);
         spec.mounts.sources[0].path = upper;
         Jail jail = get(run(Jail::launch(spec, patience())));
-        times.push_back(std::chrono::duration<double, std::milli>{std::chrono::steady_clock::now() - began}.count());
+        times.push_back(
+            std::chrono::duration<double, std::milli>{std::chrono::steady_clock::now() - began}
+                .count());
         end(jail, *cgroup);
     }
     std::sort(times.begin(), times.end());
-    std::cout << "control groups and launch (sandbox-init): median " << times[25] << " ms, p90 " << times[45] << " ms\n";
+    std::cout << "control groups and launch (sandbox-init): median " << times[25] << " ms, p90 "
+              << times[45] << " ms\n";
     CHECK(times[25] < 100);  // not a benchmark: catches a wait that should not be there
 }
 

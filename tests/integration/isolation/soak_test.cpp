@@ -23,11 +23,13 @@ std::size_t mounts() {
 
 void report(const char* what, std::vector<double> times) {
     std::sort(times.begin(), times.end());
-    std::cout << what << ": median " << times[times.size() / 2] << " ms, p90 " << times[times.size() * 9 / 10]
-              << " ms over " << times.size() << '\n';
+    std::cout << what << ": median " << times[times.size() / 2] << " ms, p90 "
+              << times[times.size() * 9 / 10] << " ms over " << times.size() << '\n';
 }
 
-Deadline patience() { return Deadline::after(std::chrono::seconds{30}); }
+Deadline patience() {
+    return Deadline::after(std::chrono::seconds{30});
+}
 
 }  // namespace
 
@@ -76,7 +78,8 @@ TEST_CASE("launches on one thread run interleaved: a hanging one holds up none o
         start(context, Jail::launch(machine.spec(*groups[i]), patience()), jails[i]);
     }
     const auto ready = [&] {
-        return std::all_of(jails.begin(), jails.end(), [](const auto& jail) { return jail.has_value(); });
+        return std::all_of(jails.begin(), jails.end(),
+                           [](const auto& jail) { return jail.has_value(); });
     };
     while (!ready()) {
         context.run_one();

@@ -13,7 +13,8 @@ constexpr const char* kHybridSelf =
 constexpr const char* kHybridMounts =
     "22 1 254:0 / / rw,relatime shared:1 - ext4 /dev/vda rw\n"
     "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw,mode=755\n"
-    "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 master:2 - cgroup cgroup rw,cpu,cpuacct\n"
+    "33 31 0:30 / /sys/fs/cgroup/cpu,cpuacct rw,relatime shared:9 master:2 - cgroup cgroup "
+    "rw,cpu,cpuacct\n"
     "35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory\n"
     "39 31 0:36 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids\n"
     "40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd\n"
@@ -21,7 +22,9 @@ constexpr const char* kHybridMounts =
 
 }  // namespace
 
-TEST_CASE("a hybrid machine: co-mounted controllers together, named hierarchies left out, cgroup2 beside them") {
+TEST_CASE(
+    "a hybrid machine: co-mounted controllers together, named hierarchies left out, cgroup2 beside "
+    "them") {
     const CgroupTree tree = get(parse_cgroup_tree(kHybridSelf, kHybridMounts));
     REQUIRE(tree.v1.size() == 3);
     REQUIRE(tree.find("memory") != nullptr);
@@ -36,7 +39,8 @@ TEST_CASE("a hybrid machine: co-mounted controllers together, named hierarchies 
 
 TEST_CASE("a pure v2 machine has no v1 hierarchy") {
     const CgroupTree tree = get(parse_cgroup_tree(
-        "0::/system.slice/sandboxd.service\n", "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,memory_recursiveprot\n"));
+        "0::/system.slice/sandboxd.service\n",
+        "30 23 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,memory_recursiveprot\n"));
     CHECK(tree.v1.empty());
     REQUIRE(tree.unified);
     CHECK(tree.unified->self_folder() == "/sys/fs/cgroup/system.slice/sandboxd.service");
@@ -65,8 +69,8 @@ TEST_CASE("the first mount through which the process can be reached is taken") {
 }
 
 TEST_CASE("a controller is not taken for another whose name begins alike") {
-    const CgroupTree tree =
-        get(parse_cgroup_tree("4:cpu:/\n", "35 31 0:32 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"));
+    const CgroupTree tree = get(parse_cgroup_tree(
+        "4:cpu:/\n", "35 31 0:32 / /sys/fs/cgroup/cpuset rw - cgroup cgroup rw,cpuset\n"));
     CHECK(tree.v1.empty());
 }
 

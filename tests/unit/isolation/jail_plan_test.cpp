@@ -66,7 +66,8 @@ TEST_CASE("the plan that is sent is the plan that the init reads") {
     CHECK(plan.fd_roles == std::string_view{"\1\2\2\3\4\5\10", 7});
     REQUIRE(encoded.fds.size() == 7);
     CHECK(encoded.fds[3] == example.mounts[3].get());
-    CHECK(std::vector<int>(encoded.fds.begin() + 4, encoded.fds.end()) == std::vector<int>{11, 100, 101});
+    CHECK(std::vector<int>(encoded.fds.begin() + 4, encoded.fds.end()) ==
+          std::vector<int>{11, 100, 101});
     CHECK(plan.binds[0] == "/mnt/data");
     CHECK(plan.binds[1].empty());
     CHECK(plan.seccomp_arguments == "argument-program");
@@ -74,11 +75,14 @@ TEST_CASE("the plan that is sent is the plan that the init reads") {
     CHECK(plan.rlimit_count == default_rlimits().size());
 }
 
-TEST_CASE("the default limits let no core file, message queue or priority out, and bound no address space") {
+TEST_CASE(
+    "the default limits let no core file, message queue or priority out, and bound no address "
+    "space") {
     const auto limits = default_rlimits();
     CHECK(limits.size() <= kMaxRlimits);
     const auto of = [&](std::uint32_t resource) {
-        const auto found = std::find_if(limits.begin(), limits.end(), [&](const Rlimit& l) { return l.resource == resource; });
+        const auto found = std::find_if(limits.begin(), limits.end(),
+                                        [&](const Rlimit& l) { return l.resource == resource; });
         REQUIRE(found != limits.end());
         return *found;
     };
@@ -125,23 +129,57 @@ TEST_CASE("an example spec is fine, and each way to spoil it is noticed") {
     REQUIRE(check_spec(example.spec));
     auto& spec = example.spec;
     auto& sources = spec.mounts.sources;
-    SECTION("cgroup") { spec.cgroup = nullptr; }
-    SECTION("seccomp") { spec.seccomp = nullptr; }
-    SECTION("an empty filter") { example.filters.arguments.clear(); }
-    SECTION("init") { spec.init_binary = -1; }
-    SECTION("listener") { spec.agent_listener = -1; }
-    SECTION("ids of the host") { spec.ids.base = 65535; }
-    SECTION("ids that wrap") { spec.ids.base = UINT32_MAX - kIdRange + 1; }
-    SECTION("no host name") { spec.hostname.clear(); }
-    SECTION("long host name") { spec.hostname.assign(65, 'a'); }
-    SECTION("rlimits") { spec.rlimits.assign(kMaxRlimits + 1, Rlimit{}); }
-    SECTION("no mounts") { sources.clear(); }
-    SECTION("two uppers") { sources[1] = sources[0]; }
-    SECTION("read-only upper") { sources[0].read_only = true; }
-    SECTION("writable lower") { sources[2].read_only = false; }
-    SECTION("relative bind") { sources[3].target = "mnt"; }
-    SECTION("lower after bind") { std::swap(sources[2], sources[3]); }
-    SECTION("too many binds") { sources.insert(sources.end(), kMaxBinds, sources[3]); }
+    SECTION("cgroup") {
+        spec.cgroup = nullptr;
+    }
+    SECTION("seccomp") {
+        spec.seccomp = nullptr;
+    }
+    SECTION("an empty filter") {
+        example.filters.arguments.clear();
+    }
+    SECTION("init") {
+        spec.init_binary = -1;
+    }
+    SECTION("listener") {
+        spec.agent_listener = -1;
+    }
+    SECTION("ids of the host") {
+        spec.ids.base = 65535;
+    }
+    SECTION("ids that wrap") {
+        spec.ids.base = UINT32_MAX - kIdRange + 1;
+    }
+    SECTION("no host name") {
+        spec.hostname.clear();
+    }
+    SECTION("long host name") {
+        spec.hostname.assign(65, 'a');
+    }
+    SECTION("rlimits") {
+        spec.rlimits.assign(kMaxRlimits + 1, Rlimit{});
+    }
+    SECTION("no mounts") {
+        sources.clear();
+    }
+    SECTION("two uppers") {
+        sources[1] = sources[0];
+    }
+    SECTION("read-only upper") {
+        sources[0].read_only = true;
+    }
+    SECTION("writable lower") {
+        sources[2].read_only = false;
+    }
+    SECTION("relative bind") {
+        sources[3].target = "mnt";
+    }
+    SECTION("lower after bind") {
+        std::swap(sources[2], sources[3]);
+    }
+    SECTION("too many binds") {
+        sources.insert(sources.end(), kMaxBinds, sources[3]);
+    }
     const auto refused = check_spec(spec);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().is(Errc::invalid_argument));

@@ -32,19 +32,24 @@ const SeccompFilters& shipped() {
     return filters;
 }
 
-std::string answer(const SeccompFilters& filters, std::uint32_t number, std::array<std::uint64_t, 6> args = {}) {
+std::string answer(const SeccompFilters& filters, std::uint32_t number,
+                   std::array<std::uint64_t, 6> args = {}) {
     return action_text(evaluate(filters.arguments, filters.names, Call{number, args}));
 }
 
-std::string refused(int error) { return "ERRNO " + std::to_string(error); }
+std::string refused(int error) {
+    return "ERRNO " + std::to_string(error);
+}
 
 std::string table(const SeccompFilters& filters) {
     std::ostringstream out;
-    for (std::uint32_t number = 0; number <= kHighest; ++number) out << number << ' ' << answer(filters, number) << '\n';
+    for (std::uint32_t number = 0; number <= kHighest; ++number)
+        out << number << ' ' << answer(filters, number) << '\n';
     return out.str();
 }
 
-// With SANDBOXD_UPDATE_GOLDEN set the file is written anew: a change of the profile shows as a diff to be reviewed.
+// With SANDBOXD_UPDATE_GOLDEN set the file is written anew: a change of the profile shows as a diff
+// to be reviewed.
 void check_golden(const std::string& name) {
     const SeccompFilters filters = get(compile_seccomp(profile_text(name)));
     const std::string path = std::string{SANDBOXD_GOLDEN} + "/seccomp_" + name + ".txt";
@@ -63,13 +68,15 @@ void check_golden(const std::string& name) {
 
 std::size_t allowed(const SeccompFilters& filters) {
     std::size_t count = 0;
-    for (std::uint32_t number = 0; number <= kHighest; ++number) count += answer(filters, number) == "ALLOW" ? 1 : 0;
+    for (std::uint32_t number = 0; number <= kHighest; ++number)
+        count += answer(filters, number) == "ALLOW" ? 1 : 0;
     return count;
 }
 
 // A profile that is right, with one text replaced.
 std::string altered(const std::string& from, const std::string& to) {
-    std::string text = R"({"name":"t","version":1,"default_errno":"ENOSYS","allow":["read","ioctl","personality"],
+    std::string text =
+        R"({"name":"t","version":1,"default_errno":"ENOSYS","allow":["read","ioctl","personality"],
         "errno":{"EPERM":["mount"],"OK":["sync"]},
         "arguments":[{"syscall":"ioctl","arg":1,"mask":4294967295,"op":"eq","value":21522,"errno":"EPERM","why":"x"},
         {"syscall":"personality","all":[{"arg":0,"mask":16,"op":"eq","value":16},{"arg":0,"mask":4294967295,"op":"ne","value":255}],"errno":"EPERM","why":"y"}]})";
@@ -88,7 +95,9 @@ TEST_CASE("every system call from 0 to 600 is answered as the golden file of its
     check_golden("strict");
 }
 
-TEST_CASE("the default profile allows at most 270 calls, the strict one at most 150 and none that default refuses") {
+TEST_CASE(
+    "the default profile allows at most 270 calls, the strict one at most 150 and none that "
+    "default refuses") {
     const SeccompFilters strict = get(compile_seccomp(profile_text("strict")));
     CHECK(allowed(shipped()) <= 270);
     CHECK(allowed(shipped()) >= 200);
@@ -101,19 +110,22 @@ TEST_CASE("the default profile allows at most 270 calls, the strict one at most 
 }
 
 TEST_CASE("what a sandbox must never do is refused in the form that programs expect") {
-    for (const long number : {SYS_mount, SYS_unshare, SYS_setns, SYS_ptrace, SYS_bpf, SYS_perf_event_open, SYS_keyctl,
-                              SYS_add_key, SYS_open_by_handle_at, SYS_pivot_root, SYS_init_module, SYS_kexec_load,
-                              SYS_pidfd_getfd, SYS_process_vm_writev, SYS_name_to_handle_at}) {
+    for (const long number :
+         {SYS_mount, SYS_unshare, SYS_setns, SYS_ptrace, SYS_bpf, SYS_perf_event_open, SYS_keyctl,
+          SYS_add_key, SYS_open_by_handle_at, SYS_pivot_root, SYS_init_module, SYS_kexec_load,
+          SYS_pidfd_getfd, SYS_process_vm_writev, SYS_name_to_handle_at}) {
         INFO(number);
         CHECK(answer(shipped(), static_cast<std::uint32_t>(number)) == refused(EPERM));
     }
-    for (const int number : {SYS_clone3, SYS_io_uring_setup, SYS_userfaultfd, SYS_vmsplice, SYS_memfd_secret, 599}) {
+    for (const int number :
+         {SYS_clone3, SYS_io_uring_setup, SYS_userfaultfd, SYS_vmsplice, SYS_memfd_secret, 599}) {
         INFO(number);
         CHECK(answer(shipped(), static_cast<std::uint32_t>(number)) == refused(ENOSYS));
     }
     CHECK(answer(shipped(), SYS_splice) == refused(EINVAL));
     CHECK(answer(shipped(), SYS_sync) == refused(0));  // pretends
-    for (const long number : {SYS_read, SYS_execve, SYS_openat2, SYS_rseq, SYS_landlock_restrict_self}) {
+    for (const long number :
+         {SYS_read, SYS_execve, SYS_openat2, SYS_rseq, SYS_landlock_restrict_self}) {
         CHECK(answer(shipped(), static_cast<std::uint32_t>(number)) == "ALLOW");
     }
 }
@@ -130,10 +142,12 @@ TEST_CASE("another architecture and x32 end the process, in both filters") {
 TEST_CASE("arguments are compared as the kernel sees them: 32 bits, whatever stands above") {
     for (const std::uint64_t high : {0ULL, 0x1'0000'0000ULL, 0xffff'ffff'0000'0000ULL}) {
         INFO(high);
-        CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x5412}) == refused(EPERM));   // TIOCSTI, CVE-2019-10063
-        CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x541c}) == refused(EPERM));   // TIOCLINUX
-        CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x40049409}) == refused(EOPNOTSUPP));  // FICLONE
-        CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x5413}) == "ALLOW");          // TIOCGWINSZ
+        CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x5412}) ==
+              refused(EPERM));  // TIOCSTI, CVE-2019-10063
+        CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x541c}) == refused(EPERM));  // TIOCLINUX
+        CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x40049409}) ==
+              refused(EOPNOTSUPP));                                          // FICLONE
+        CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x5413}) == "ALLOW");  // TIOCGWINSZ
         CHECK(answer(shipped(), SYS_socket, {high | 38, 5, 0}) == refused(EAFNOSUPPORT));
         CHECK(answer(shipped(), SYS_socket, {2, high | 3, 0}) == refused(EPERM));
         CHECK(answer(shipped(), SYS_clone, {high | CLONE_NEWUSER}) == refused(EPERM));
@@ -154,13 +168,15 @@ TEST_CASE("sockets: local, TCP, UDP and route netlink, nothing else") {
             CHECK(socket(family, 5 | flags, 0) == refused(EPROTONOSUPPORT));  // SCTP by its type
             CHECK(socket(family, 1 | flags, 132) == refused(EPROTONOSUPPORT));
             for (std::uint64_t protocol = 1; protocol < 300; ++protocol) {
-                if (protocol != 6 && protocol != 17) CHECK(socket(family, 2 | flags, protocol) != "ALLOW");
+                if (protocol != 6 && protocol != 17)
+                    CHECK(socket(family, 2 | flags, protocol) != "ALLOW");
             }
         }
         for (const std::uint64_t type : {1, 2, 5}) CHECK(socket(1, type | flags, 0) == "ALLOW");
         CHECK(socket(16, 3 | flags, 0) == "ALLOW");
         CHECK(socket(16, 2 | flags, 0) == "ALLOW");
-        for (std::uint64_t protocol = 1; protocol < 40; ++protocol) CHECK(socket(16, 3, protocol) == refused(EPROTONOSUPPORT));
+        for (std::uint64_t protocol = 1; protocol < 40; ++protocol)
+            CHECK(socket(16, 3, protocol) == refused(EPROTONOSUPPORT));
     }
     for (std::uint64_t family = 0; family < 64; ++family) {
         if (family == 1 || family == 2 || family == 10 || family == 16) continue;
@@ -210,7 +226,7 @@ TEST_CASE("allowed calls are refused with the arguments that attack the kernel")
         {SYS_sendmsg, {0, 0, 0x4000001}, refused(EOPNOTSUPP)},
         {SYS_sendmmsg, {0, 0, 0, 0x4000000}, refused(EOPNOTSUPP)},
         {SYS_futex, {0, 0}, "ALLOW"},
-        {SYS_futex, {0, 129}, "ALLOW"},           // WAKE, private
+        {SYS_futex, {0, 129}, "ALLOW"},              // WAKE, private
         {SYS_futex, {0, 6 | 128}, refused(ENOSYS)},  // LOCK_PI, private
         {SYS_futex, {0, 11 | 128 | 256}, refused(ENOSYS)},
         {SYS_futex, {0, 13}, refused(ENOSYS)},
@@ -222,7 +238,8 @@ TEST_CASE("allowed calls are refused with the arguments that attack the kernel")
         {SYS_personality, {0x200000}, refused(EPERM)},
     };
     for (const Case& c : cases) {
-        INFO(c.number << " with " << c.args[0] << ", " << c.args[1] << ", " << c.args[2] << ", " << c.args[3]);
+        INFO(c.number << " with " << c.args[0] << ", " << c.args[1] << ", " << c.args[2] << ", "
+                      << c.args[3]);
         CHECK(answer(shipped(), static_cast<std::uint32_t>(c.number), c.args) == c.expected);
         // And with rubbish above the 32 bits of every argument.
         std::array<std::uint64_t, 6> rubbish = c.args;
@@ -234,13 +251,15 @@ TEST_CASE("allowed calls are refused with the arguments that attack the kernel")
 TEST_CASE("ne and gt mean what they say at every border") {
     const auto profile = [](const std::string& op, std::uint32_t value) {
         return R"({"name":"t","version":1,"default_errno":"ENOSYS","allow":["read"],"arguments":[{"syscall":"read","arg":0,)"
-               R"("mask":4294967295,"op":")" + op + R"(","value":)" + std::to_string(value) + R"(,"errno":"EPERM","why":"x"}]})";
+               R"("mask":4294967295,"op":")" +
+               op + R"(","value":)" + std::to_string(value) + R"(,"errno":"EPERM","why":"x"}]})";
     };
     for (const std::uint32_t bound : {0U, 1U, 16U, 17U, 0x7fffffffU, 0x80000000U, 0xfffffffeU}) {
         const SeccompFilters ne = get(compile_seccomp(profile("ne", bound)));
         const SeccompFilters gt = get(compile_seccomp(profile("gt", bound)));
-        for (const std::uint32_t value : {0U, 1U, 2U, 15U, 16U, 17U, 18U, 31U, 0x7ffffffeU, 0x7fffffffU, 0x80000000U,
-                                          0x80000001U, 0xfffffffeU, 0xffffffffU}) {
+        for (const std::uint32_t value :
+             {0U, 1U, 2U, 15U, 16U, 17U, 18U, 31U, 0x7ffffffeU, 0x7fffffffU, 0x80000000U,
+              0x80000001U, 0xfffffffeU, 0xffffffffU}) {
             INFO(bound << " and " << value);
             CHECK((answer(ne, SYS_read, {value}) == "ALLOW") == (value == bound));
             CHECK((answer(gt, SYS_read, {value}) == "ALLOW") == (value <= bound));
@@ -276,7 +295,7 @@ TEST_CASE("a profile with anything unknown, missing, doubled or of the wrong typ
              {"\"arg\":1", "\"arg\":-1"},
              {"\"arg\":1,", ""},
              {"\"mask\":4294967295", "\"mask\":4294967296"},
-             {"\"mask\":4294967295", "\"mask\":1"},   // the value has bits outside
+             {"\"mask\":4294967295", "\"mask\":1"},  // the value has bits outside
              {"\"mask\":16", "\"mask\":0"},
              {"\"op\":\"eq\"", "\"op\":\"lt\""},
              {"\"value\":21522", "\"value\":\"21522\""},
