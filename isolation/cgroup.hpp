@@ -32,9 +32,22 @@ class SandboxCgroup {
 public:
     virtual ~SandboxCgroup() = default;
 
-    // For clone3(CLONE_INTO_CGROUP): the unified init leaf. Then, before the child runs anything, put it into the
-    // other hierarchies' init leaves (v1; nothing to do on v2).
+    // For clone3(CLONE_INTO_CGROUP): the sandbox's own folder in the unified tree. The child is born there, not in
+    // init/, because it becomes the root of its cgroup namespace and has to hold work/ too: where cgroup2 is mounted
+    // with nsdelegate (systemd does), nothing moves out of the namespace's root.
     [[nodiscard]] virtual int clone_target() const = 0;
+    // Open cgroup.procs files into which the child writes "0" itself, before it runs anything: `outside` before its
+    // cgroup namespace is made, `inside` after it. By the child, because a move waits for an RCU grace period
+    // (about 10 ms on an idle machine) that must not stop the daemon's thread. Borrowed, valid until settle().
+    struct Entry {
+        std::vector<int> outside;
+        std::vector<int> inside;
+    };
+    [[nodiscard]] virtual Entry entry() const { return {}; }
+    // Once the child has entered, before it gets its plan: what has to wait until the sandbox's own folder is empty
+    // (v2: its controllers and limits). Closes the entry descriptors.
+    [[nodiscard]] virtual Result<void> settle() { return {}; }
+    // entry() and settle() from outside, for a process that can't do its part. Can block, see entry().
     [[nodiscard]] virtual Result<void> enter_init(pid_t pid) = 0;
 
     // Descriptors for the launch plan (leaf_*, join_procs); borrowed, valid while this lives.
@@ -45,8 +58,11 @@ public:
     [[nodiscard]] virtual int memory_dir() const = 0;
     [[nodiscard]] virtual int cpu_dir() const = 0;
 
+    // conflict, with the facts, when the workload uses more memory than the new limit and can't be shrunk.
     [[nodiscard]] virtual Result<void> set_limits(const CgroupLimits& limits) = 0;
-    [[nodiscard]] virtual Result<void> freeze(bool on) = 0;  // completes when the kernel reports the state
+    // Everything, PID 1 too. Completes when the kernel reports the state; timeout (and thawed again) if it does not
+    // within 2 s. Already in that state: ok.
+    [[nodiscard]] virtual Result<void> freeze(bool on) = 0;
     [[nodiscard]] virtual Result<void> kill() = 0;           // cgroup.kill: every process, also new forks
     [[nodiscard]] virtual Result<bool> populated() = 0;
     // Becomes readable (POLLPRI) when `populated` changes: cgroup.events of the unified folder.
@@ -62,8 +78,10 @@ class CgroupDriver {
 public:
     virtual ~CgroupDriver() = default;
     [[nodiscard]] virtual CgroupMode mode() const noexcept = 0;
+    // conflict when the name exists. On failure nothing is left.
     [[nodiscard]] virtual Result<std::unique_ptr<SandboxCgroup>> create(const std::string& name, const CgroupLimits& limits,
                                                                         const IdMap& ids) = 0;
+    // not_found when no hierarchy has it; a half-made one opens too, so that it can be removed.
     [[nodiscard]] virtual Result<std::unique_ptr<SandboxCgroup>> open(const std::string& name) = 0;
     // Names of the folders that exist, whoever made them: what a restart has to adopt or remove.
     [[nodiscard]] virtual Result<std::vector<std::string>> list() = 0;
@@ -73,8 +91,11 @@ public:
 
 struct CgroupConfig {
     std::string root_name;  // the daemon's folder, "sandboxd-<instance>"
-    // Parent of it. Empty: the cgroup of the calling process in each v1 hierarchy; the top of the tree on v2.
+    // Parent of it, a path below each hierarchy's mount; must exist. Empty: the cgroup of the calling process in each
+    // hierarchy; the top of the tree on v2.
     std::string parent;
+    // The block device of the pool, for io_bytes_per_second; 0: none, then such a limit is refused.
+    dev_t io_device = 0;
     // Controllers that may be missing (config: unsafe_missing_controllers); any other missing one is an error.
     std::vector<std::string> allow_missing;
 };

@@ -16,6 +16,7 @@ struct TenantConfig {
     TenantId id;
     policies::TenantLimits limits;
     std::vector<std::string> key_hashes;  // SHA-256 of a key, 64 hex digits
+    bool admin = false;                   // those keys may use the admin API
 };
 
 enum class OnStop {

@@ -1,6 +1,7 @@
 #include "sandboxd/core/error.hpp"
 
 #include <cerrno>
+#include <ostream>
 
 namespace sandboxd {
 
@@ -102,6 +103,8 @@ std::string Error::message() const {
     if (code_.category() != errc_category()) out += (out.empty() ? "" : ": ") + code_.message();
     return out.empty() ? code_.message() : out;
 }
+
+std::ostream& operator<<(std::ostream& out, const Error& error) { return out << error.message(); }
 
 Error errno_error(int value, std::string operation, std::string detail, boost::source_location where) {
     return Error{boost::system::error_code{value, boost::system::generic_category()},

@@ -3,6 +3,7 @@
 #include <boost/assert/source_location.hpp>
 #include <boost/system/error_code.hpp>
 #include <cstdint>
+#include <iosfwd>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -82,6 +83,8 @@ private:
     boost::source_location where_;
     std::vector<std::pair<std::string, Fact>> facts_;
 };
+
+std::ostream& operator<<(std::ostream& out, const Error& error);  // message(), for tests
 
 // The error of a failed system call, from errno as it stands.
 [[nodiscard]] Error errno_error(std::string operation, std::string detail = {},

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <boost/system/result.hpp>
+#include <ostream>
 
 #include "sandboxd/core/error.hpp"
 
@@ -14,6 +15,12 @@ public:
     using Base::Base;
     Result(Base&& base) : Base{std::move(base)} {}
 };
+
+// For test reports only: boost's own would ask for the value to be printable.
+template <class T>
+std::ostream& operator<<(std::ostream& out, const Result<T>& result) {
+    return result ? out << "a value" : out << "error: " << result.error();
+}
 
 }  // namespace sandboxd
 

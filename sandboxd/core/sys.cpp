@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <linux/mount.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
@@ -269,6 +271,19 @@ Result<Fd> pidfd_open(const ProcessIdentity& process) {
 
 Result<void> pidfd_signal(int pidfd, int signal) {
     return check(::syscall(SYS_pidfd_send_signal, pidfd, signal, nullptr, 0U), "pidfd_send_signal");
+}
+
+Result<ChildExit> reap(int pidfd) {
+    siginfo_t info{};
+    // P_PIDFD is 3; the enumerator came with glibc 2.36.
+    SBX_CHECK(check(retry([&] { return ::waitid(static_cast<idtype_t>(3), static_cast<id_t>(pidfd), &info, WEXITED); }), "waitid"));
+    return ChildExit{info.si_code != CLD_EXITED, info.si_status};
+}
+
+Result<bool> try_lock(int fd) {
+    if (::flock(fd, LOCK_EX | LOCK_NB) == 0) return true;
+    if (errno == EWOULDBLOCK) return false;
+    return errno_error("flock");
 }
 
 Result<void> fill_random(std::span<std::byte> out) {

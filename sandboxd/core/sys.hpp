@@ -84,6 +84,15 @@ struct ProcessIdentity {
 // A pidfd of exactly this process: opens, then checks the start time again.
 [[nodiscard]] Result<Fd> pidfd_open(const ProcessIdentity& process);
 [[nodiscard]] Result<void> pidfd_signal(int pidfd, int signal);
+// Collects a child that has ended (its pidfd is readable), as waitid(2) reports it.
+struct ChildExit {
+    bool signaled = false;
+    int status = 0;  // exit code, or signal
+};
+[[nodiscard]] Result<ChildExit> reap(int pidfd);
+
+// Tries for an exclusive flock(2); false when another process holds it.
+[[nodiscard]] Result<bool> try_lock(int fd);
 
 [[nodiscard]] Result<void> fill_random(std::span<std::byte> out);
 

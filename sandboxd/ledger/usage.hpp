@@ -29,7 +29,7 @@ struct Usage {
     bool operator==(const Usage&) const = default;
 };
 
-// The price of cumulative counters: rounded down once, on the whole. What a period costs is
+// The price of cumulative counters: each kind of use is rounded down once, on the whole. What a period costs is
 // cost(end) - cost(begin), so that periods add up to the total exactly.
 [[nodiscard]] policies::PicoMoney cost_of(const Counters& counters, const policies::PriceBook& book);
 [[nodiscard]] Usage price(const Counters& counters, const policies::PriceBook& book);

@@ -1,0 +1,59 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include <cstdint>
+
+#include "isolation/init/jail_state.hpp"
+#include "sandboxd/agent/protocol.hpp"
+
+namespace sandboxd::init {
+
+// One exec that the API has not forgotten. The descriptors are duplicates of what the API got: they keep pipes and
+// terminal open while the API is away.
+struct ExecSlot {
+    bool used = false;
+    bool forgotten = false;  // only its leaf is waited for
+    agent::ExecState state;
+    int fds[3] = {-1, -1, -1};
+    std::size_t fd_count = 0;
+    std::uint64_t deadline_ns = 0;  // 0: none
+    std::uint64_t kill_at_ns = 0;   // after SIGTERM
+    std::uint32_t kill_grace_ms = 0;
+};
+
+// The table of execs and what is done to them. One thread.
+class Execs {
+public:
+    explicit Execs(JailState& jail) : jail_{jail} {}
+
+    // 0, or the failure. `files`: the memfd of kWithFiles, -1 without; closed by the caller.
+    agent::Failure start(const agent::Exec& request, int files, ExecSlot*& slot);
+    agent::Failure signal(const agent::Signal& request);
+    agent::Failure resize(const agent::Resize& request);
+    agent::Failure close_stdin(std::uint64_t exec);
+    agent::Failure forget(std::uint64_t exec);
+
+    // The slot whose main process this was, now with its exit; null for an orphan.
+    ExecSlot* reaped(pid_t pid, int wait_status);
+    // Removes leaves of forgotten execs that have become empty.
+    void sweep_leaves();
+    // Ends what is past its deadline. Returns when to look again (boot time), 0: no need.
+    std::uint64_t enforce_deadlines();
+
+    [[nodiscard]] ExecSlot* slots() { return slots_; }
+    [[nodiscard]] std::uint32_t held() const;
+
+private:
+    [[nodiscard]] ExecSlot* find(std::uint64_t exec);
+    [[nodiscard]] ExecSlot* free_slot();
+    bool make_leaf(std::uint64_t exec);
+    bool remove_leaf(std::uint64_t exec);
+    void signal_tree(std::uint64_t exec, int signal);
+
+    JailState& jail_;
+    ExecSlot slots_[agent::kMaxExecs];
+    bool leaves_to_sweep_ = false;
+};
+
+}  // namespace sandboxd::init

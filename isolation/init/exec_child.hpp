@@ -1,0 +1,23 @@
+#pragma once
+
+#include "isolation/init/jail_state.hpp"
+#include "sandboxd/agent/protocol.hpp"
+
+namespace sandboxd::init {
+
+// What the child of an exec is given; descriptors are the child's ends.
+struct ChildSpec {
+    const agent::Exec* request = nullptr;
+    int stdio[3] = {-1, -1, -1};  // without a terminal
+    int files = -1;               // memfd of kWithFiles
+    int status = -1;              // SEQPACKET: a terminal's master, or a Failure; hangs up at exec
+};
+
+// Becomes the program. Never returns.
+[[noreturn]] void run_child(const JailState& jail, const ChildSpec& spec);
+
+// Takes the workload's namespace and the ids, and gives up every capability (or keeps the eight of the jail's root).
+// Shared with the file tasks. Returns the step that failed, with errno; none: done.
+agent::Step become(const JailState& jail, std::uint32_t uid, std::uint32_t gid);
+
+}  // namespace sandboxd::init

@@ -1,0 +1,46 @@
+#include "isolation/jail_mounts.hpp"
+
+#include <fcntl.h>
+#include <linux/mount.h>
+
+#include <cerrno>
+
+#include "sandboxd/core/log.hpp"
+#include "sandboxd/core/sys.hpp"
+
+namespace sandboxd::isolation {
+
+namespace {
+
+Result<Fd> clone_mount(const MountSource& source, int userns) {
+    SBX_TRY(Fd tree, sys::clone_tree(AT_FDCWD, source.path.c_str()));
+    std::uint64_t attributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    if (source.read_only) attributes |= MOUNT_ATTR_RDONLY;
+    // One call for both: no moment in which the clone is id-mapped but writable.
+    auto mapped = sys::mount_setattr(tree.get(), attributes, 0, userns);
+    if (mapped) return tree;
+    // EINVAL is also how a file system without FS_ALLOW_IDMAP answers.
+    if (!mapped.error().is_errno(EINVAL)) return std::move(mapped).error().with(source.path);
+    if (source.role == FdRole::bind_mount && source.read_only) {
+        log::debug("bind is not id-mapped: its file system can't", {{"path", source.path}});
+        SBX_CHECK(sys::mount_setattr(tree.get(), attributes, 0));
+        return tree;
+    }
+    return Error{Errc::incompatible, "mount_setattr",
+                 source.path +
+                     ": its file system can't be id-mapped by this kernel; keep it on btrfs, ext4 or xfs (tmpfs from 6.3 on)"};
+}
+
+}  // namespace
+
+Result<std::vector<Fd>> clone_mounts(const MountPlan& plan, int userns) {
+    std::vector<Fd> out;
+    out.reserve(plan.sources.size());
+    for (const MountSource& source : plan.sources) {
+        SBX_TRY(Fd tree, clone_mount(source, userns));
+        out.push_back(std::move(tree));
+    }
+    return out;
+}
+
+}  // namespace sandboxd::isolation

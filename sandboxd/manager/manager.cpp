@@ -1,0 +1,385 @@
+#include "sandboxd/manager/manager.hpp"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <set>
+#include <unordered_map>
+
+#include "fs/pool.hpp"
+#include "fs/templates.hpp"
+#include "isolation/cgroup.hpp"
+#include "isolation/jail.hpp"
+#include "isolation/seccomp.hpp"
+#include "sandboxd/core/async.hpp"
+#include "sandboxd/core/log.hpp"
+#include "sandboxd/core/sys.hpp"
+#include "sandboxd/manager/agent_socket.hpp"
+#include "sandboxd/manager/entry.hpp"
+#include "sandboxd/manager/host_memory.hpp"
+#include "sandboxd/manager/id_blocks.hpp"
+#include "sandboxd/manager/janitor.hpp"
+
+namespace sandboxd::manager {
+
+namespace {
+
+isolation::CgroupLimits cgroup_limits(const policies::Limits& limits) {
+    isolation::CgroupLimits out;
+    out.memory_bytes = limits.memory_bytes;
+    out.cpu_milli = limits.cpu_milli;
+    out.pids = limits.pids;
+    return out;
+}
+
+// /dev/shm is memory of the sandbox: half of it, as a tmpfs has by default.
+std::uint64_t shm_bytes(const policies::Limits& limits) { return limits.memory_bytes / 2; }
+
+Result<void> check_spec(const control::CreateSpec& spec) {
+    const policies::Limits& asked = spec.limits;
+    const policies::Limits& least = policies::kLeastLimits;
+    const bool enough = asked.cpu_milli >= least.cpu_milli && asked.memory_bytes >= least.memory_bytes &&
+                        asked.disk_bytes >= least.disk_bytes && asked.pids >= least.pids;
+    if (!enough) return Error{Errc::invalid_argument, "limits", "below what a sandbox needs to start"};
+    const auto label = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
+    if (spec.hostname.empty() || spec.hostname.size() > 63 || !std::all_of(spec.hostname.begin(), spec.hostname.end(), label)) {
+        return Error{Errc::invalid_argument, "hostname", "expected a host name label of a-z, 0-9 and -"};
+    }
+    return {};
+}
+
+class ManagerImpl final : public Manager {
+public:
+    struct Parts {
+        Fd agent_dir;
+        std::unique_ptr<fs::Pool> pool;
+        std::unique_ptr<fs::TemplateStore> templates;
+        std::unique_ptr<isolation::CgroupDriver> cgroups;
+        isolation::SeccompFilters seccomp;
+        StateDirectory states;
+        IdBlocks ids;
+    };
+
+    ManagerImpl(asio::any_io_executor executor, ManagerConfig config, Parts parts)
+        : executor_{executor},
+          config_{std::move(config)},
+          parts_{std::move(parts)},
+          janitor_{executor, *parts_.pool, parts_.states, parts_.agent_dir.get()},
+          tasks_{executor} {}
+
+    // ---- start -------------------------------------------------------------------------------------------
+
+    Result<void> adopt_what_lives() {
+        SBX_TRY(const auto found, parts_.states.read_all());
+        std::set<std::string> known;
+        for (const SandboxState& state : found.states) {
+            known.insert(state.id.str());
+            adopt_or_remove(state);
+        }
+        SBX_TRY(const auto groups, parts_.cgroups->list());
+        SBX_TRY(const auto volumes, parts_.pool->list());
+        std::set<std::string> strays{groups.begin(), groups.end()};
+        strays.insert(volumes.begin(), volumes.end());
+        for (const std::string& file : found.unreadable) {
+            const std::string name = file.substr(0, file.find('.'));
+            log::warn("removing a state file that can't be read", {{"file", file}});
+            strays.insert(name);
+            SBX_CHECK(sys::unlinkat(AT_FDCWD, (config_.state_dir + "/sandboxes/" + file).c_str()));
+        }
+        for (const std::string& name : strays) {
+            if (known.contains(name)) continue;
+            SandboxState state;
+            state.id = SandboxId::trusted(name);
+            log::warn("removing what is left of an unknown sandbox", {{"sandbox", name}});
+            auto entry = std::make_shared<Entry>(executor_, std::move(state));
+            remove_unadopted(std::move(entry), false);
+        }
+        return {};
+    }
+
+    // ---- Node --------------------------------------------------------------------------------------------
+
+    asio::awaitable<Result<control::SandboxHandle>> create(control::CreateSpec spec, Deadline deadline) override {
+        SBX_CO_CHECK(check_spec(spec));
+        if (entries_.contains(spec.id) || janitor_.removing(spec.id)) {
+            co_return Error{Errc::conflict, "create", "a sandbox with this id exists or is being removed"};
+        }
+        if (entries_.size() >= config_.sandboxes_max) {
+            Error full{Errc::node_full, "create", "this node runs as many sandboxes as it may"};
+            co_return std::move(full).fact("limit", "sandboxes_max").fact("allowed", std::int64_t{config_.sandboxes_max});
+        }
+        SandboxState state;
+        state.id = spec.id;
+        state.template_name = spec.template_name;
+        state.limits = spec.limits;
+        SBX_CO_TRY(state.ids, parts_.ids.allocate());
+        auto entry = std::make_shared<Entry>(executor_, std::move(state));
+        entries_.emplace(spec.id, entry);
+
+        auto built = co_await build(entry, spec, deadline);
+        auto handle = built ? make_handle(*entry) : Result<control::SandboxHandle>{std::move(built).error()};
+        if (!handle) {
+            entry->destroy_asked = true;
+            if (entry->jail) {
+                entry->phase = Entry::Phase::running;
+                tasks_.spawn("watch", watch(entry));
+                (void)entry->cgroup->kill();  // the janitor kills again; watch() removes
+            } else {
+                forget(entry);
+            }
+            co_return std::move(handle).error().with("creating sandbox " + spec.id.str());
+        }
+        entry->phase = Entry::Phase::running;
+        entry->changed.notify();
+        tasks_.spawn("watch", watch(entry));
+        co_return handle;
+    }
+
+    asio::awaitable<Result<void>> destroy(SandboxId id, Deadline deadline) override {
+        const auto found = entries_.find(id);
+        if (found == entries_.end()) co_return Result<void>{};
+        const EntryPtr entry = found->second;
+        entry->destroy_asked = true;
+        while (entry->phase == Entry::Phase::creating && !entry->dead) {
+            SBX_CO_CHECK(co_await entry->changed.wait(deadline));
+        }
+        if (entry->phase == Entry::Phase::running) {
+            entry->phase = Entry::Phase::ending;
+            SBX_CO_CHECK(entry->cgroup->kill());
+        }
+        while (!entry->dead) SBX_CO_CHECK(co_await entry->changed.wait(deadline));
+        co_return Result<void>{};
+    }
+
+    asio::awaitable<Result<control::SandboxHandle>> reconnect(SandboxId id, Deadline) override {
+        SBX_CO_TRY(const EntryPtr entry, running(id));
+        co_return make_handle(*entry);
+    }
+
+    asio::awaitable<Result<std::vector<SandboxId>>> list(Deadline) override {
+        std::vector<SandboxId> out;
+        for (const auto& [id, entry] : entries_) {
+            if (entry->phase == Entry::Phase::running) out.push_back(id);
+        }
+        co_return out;
+    }
+
+    asio::awaitable<Result<void>> set_frozen(SandboxId id, bool frozen, Deadline) override {
+        SBX_CO_TRY(const EntryPtr entry, running(id));
+        SBX_CO_CHECK(entry->cgroup->freeze(frozen));
+        entry->frozen = frozen;
+        co_return Result<void>{};
+    }
+
+    asio::awaitable<Result<void>> set_limits(SandboxId id, policies::Limits limits, Deadline) override {
+        SBX_CO_TRY(const EntryPtr entry, running(id));
+        SBX_CO_CHECK(entry->cgroup->set_limits(cgroup_limits(limits)));
+        if (limits.disk_bytes != entry->state.limits.disk_bytes) {
+            SBX_CO_CHECK(parts_.pool->set_limit(id.str(), limits.disk_bytes));
+        }
+        entry->state.limits = limits;
+        co_return parts_.states.write(entry->state);
+    }
+
+    asio::awaitable<Result<std::vector<std::uint64_t>>> disk_usage(std::vector<SandboxId> ids, Deadline) override {
+        std::vector<std::uint64_t> out;
+        out.reserve(ids.size());
+        for (const SandboxId& id : ids) {
+            auto used = entries_.contains(id) ? parts_.pool->used_bytes(id.str()) : Result<std::uint64_t>{0};
+            out.push_back(used ? *used : 0);
+        }
+        co_return out;
+    }
+
+    asio::awaitable<Result<control::NodeStatus>> status(Deadline) override {
+        SBX_CO_TRY(const fs::PoolStatus pool, parts_.pool->status());
+        SBX_CO_TRY(const HostMemory memory, read_host_memory());
+        control::NodeStatus out;
+        out.cgroup_v2 = parts_.cgroups->mode() == isolation::CgroupMode::v2;
+        out.pool_kind = std::string{fs::to_string(pool.kind)};
+        out.pool_total_bytes = pool.total_bytes;
+        out.pool_free_bytes = pool.free_bytes;
+        out.memory_total_bytes = memory.total_bytes;
+        out.memory_available_bytes = memory.available_bytes;
+        out.cpus = static_cast<std::uint32_t>(::sysconf(_SC_NPROCESSORS_ONLN));
+        out.sandboxes = static_cast<std::uint32_t>(entries_.size());
+        out.sandboxes_max = config_.sandboxes_max;
+        out.removals_pending = janitor_.pending();
+        out.removals_stuck = janitor_.stuck();
+        for (const fs::TemplateInfo& info : parts_.templates->list()) out.templates.push_back(info.name);
+        co_return out;
+    }
+
+    void drained() override {
+        if (on_drained) on_drained();
+    }
+
+    // ---- stop --------------------------------------------------------------------------------------------
+
+    std::uint32_t api_fallback_id() const override { return parts_.ids.api_fallback_id(); }
+
+    asio::awaitable<Result<void>> destroy_all(Deadline deadline) override {
+        std::vector<SandboxId> ids;
+        for (const auto& [id, entry] : entries_) ids.push_back(id);
+        // All are told to die first, then awaited one by one: the kernel works on them at the same time.
+        for (const SandboxId& id : ids) {
+            const EntryPtr entry = entries_.at(id);
+            entry->destroy_asked = true;
+            if (entry->phase == Entry::Phase::running) (void)entry->cgroup->kill();
+        }
+        for (const SandboxId& id : ids) SBX_CO_CHECK(co_await destroy(id, deadline));
+        co_return co_await janitor_.join(deadline);
+    }
+
+    asio::awaitable<Result<void>> stop(Deadline deadline) override {
+        auto removed = co_await janitor_.join(deadline);
+        tasks_.cancel();
+        janitor_.cancel();
+        const Deadline ending = Deadline::after(std::chrono::seconds{5});
+        (void)co_await tasks_.join(ending);
+        (void)co_await janitor_.join(ending);
+        if (!removed) co_return removed;
+        if (!entries_.empty()) co_return Result<void>{};
+        SBX_CO_CHECK(parts_.pool->close());
+        co_return parts_.cgroups->remove_root();
+    }
+
+private:
+    // Each step is undone by the janitor, which removes whatever exists under the sandbox's name.
+    asio::awaitable<Result<void>> build(EntryPtr entry, control::CreateSpec spec, Deadline deadline) {
+        const std::string& name = spec.id.str();
+        SBX_CO_CHECK(parts_.states.write(entry->state));
+        SBX_CO_TRY(const std::string volume, parts_.pool->create(name, spec.limits.disk_bytes));
+        SBX_CO_TRY(entry->cgroup, parts_.cgroups->create(name, cgroup_limits(spec.limits), entry->state.ids));
+        SBX_CO_TRY(const Fd listener, listen_agent(parts_.agent_dir.get(), spec.id));
+
+        isolation::JailSpec jail;
+        jail.ids = entry->state.ids;
+        jail.hostname = spec.hostname;
+        SBX_CO_TRY(jail.mounts, parts_.templates->plan(spec.template_name, volume));
+        jail.shm_bytes = shm_bytes(spec.limits);
+        jail.allow_root = spec.allow_root;
+        jail.rlimits = isolation::default_rlimits();
+        jail.init_binary = config_.init_binary.get();
+        jail.agent_listener = listener.get();
+        jail.cgroup = entry->cgroup.get();
+        jail.seccomp = &parts_.seccomp;
+        SBX_CO_TRY(entry->jail, co_await isolation::Jail::launch(std::move(jail), deadline));
+        entry->state.init = entry->jail->init();
+        co_return parts_.states.write(entry->state);
+    }
+
+    // Holds a running sandbox from its start to the moment when its PID 1, and with it the whole pid namespace, is gone.
+    asio::awaitable<void> watch(EntryPtr entry) {
+        auto ended = co_await entry->jail->wait(Deadline::never());
+        if (!ended) co_return;  // the daemon stops; the sandbox goes on
+        if (!entry->destroy_asked) {
+            log::warn("a sandbox's PID 1 died", {{"sandbox", entry->state.id.str()}});
+            if (on_gone) on_gone(entry->state.id, control::GoneReason::init_died);
+        }
+        forget(entry);
+    }
+
+    // No process is left: out of the table, and its things to the janitor.
+    void forget(const EntryPtr& entry) {
+        entries_.erase(entry->state.id);
+        entry->phase = Entry::Phase::ending;
+        entry->dead = true;
+        janitor_.remove(entry, [this, ids = entry->state.ids] { parts_.ids.release(ids); });
+        entry->changed.notify();
+    }
+
+    void adopt_or_remove(const SandboxState& state) {
+        auto entry = std::make_shared<Entry>(executor_, state);
+        const bool ids_ours = parts_.ids.take(state.ids).has_value();
+        auto adopted = adopt(*entry);
+        if (adopted && ids_ours) {
+            entry->phase = Entry::Phase::running;
+            entries_.emplace(state.id, entry);
+            tasks_.spawn("watch", watch(entry));
+            log::info("adopted a sandbox", {{"sandbox", state.id.str()}, {"pid", state.init.pid}});
+            return;
+        }
+        log::info("removing a sandbox that can't be adopted",
+                  {{"sandbox", state.id.str()}, {"reason", adopted ? std::string{"its ids are taken"} : adopted.error().message()}});
+        remove_unadopted(std::move(entry), ids_ours);
+    }
+
+    Result<void> adopt(Entry& entry) {
+        if (entry.state.init.pid == 0) return Error{Errc::not_found, "adopt", "it was never completed"};
+        SBX_TRY(entry.cgroup, parts_.cgroups->open(entry.state.id.str()));
+        SBX_TRY(entry.jail, isolation::Jail::adopt(entry.state.init));
+        return {};
+    }
+
+    void remove_unadopted(EntryPtr entry, bool release_ids) {
+        entry->destroy_asked = true;
+        entry->dead = true;
+        entry->phase = Entry::Phase::ending;
+        if (!entry->cgroup) {
+            auto group = parts_.cgroups->open(entry->state.id.str());
+            if (group) entry->cgroup = *std::move(group);
+        }
+        janitor_.remove(entry, [this, release_ids, ids = entry->state.ids] {
+            if (release_ids) parts_.ids.release(ids);
+        });
+    }
+
+    Result<EntryPtr> running(const SandboxId& id) const {
+        const auto found = entries_.find(id);
+        if (found == entries_.end()) return Error{Errc::not_found, "sandbox", id.str() + " does not exist"};
+        if (found->second->phase != Entry::Phase::running) return Error{Errc::conflict, "sandbox", id.str() + " is being made or removed"};
+        return found->second;
+    }
+
+    Result<control::SandboxHandle> make_handle(const Entry& entry) const {
+        control::SandboxHandle handle;
+        handle.id = entry.state.id;
+        SBX_TRY(handle.agent, connect_agent(parts_.agent_dir.get(), entry.state.id));
+        SBX_TRY(handle.memory_dir, sys::dup(entry.cgroup->memory_dir()));
+        SBX_TRY(handle.cpu_dir, sys::dup(entry.cgroup->cpu_dir()));
+        handle.cgroup_v2 = parts_.cgroups->mode() == isolation::CgroupMode::v2;
+        handle.frozen = entry.frozen;
+        return handle;
+    }
+
+    asio::any_io_executor executor_;
+    ManagerConfig config_;
+    Parts parts_;
+    std::unordered_map<SandboxId, EntryPtr> entries_;
+    Janitor janitor_;
+    TaskGroup tasks_;
+};
+
+}  // namespace
+
+asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_executor executor, ManagerConfig config) {
+    SBX_CO_CHECK(sys::ensure_dir(config.state_dir + "/agents", 0700));
+    SBX_CO_TRY(Fd agent_dir, sys::open(config.state_dir + "/agents", O_RDONLY | O_DIRECTORY));
+    SBX_CO_TRY(StateDirectory states, StateDirectory::open(config.state_dir));
+    SBX_CO_TRY(IdBlocks ids, IdBlocks::claim(config.state_dir));
+    SBX_CO_TRY(isolation::SeccompFilters seccomp, isolation::compile_seccomp(config.seccomp_profile));
+
+    isolation::CgroupConfig cgroup_config;
+    cgroup_config.root_name = "sandboxd-" + config.instance;
+    cgroup_config.parent = config.cgroup_parent;
+    cgroup_config.allow_missing = config.unsafe_missing_controllers;
+    SBX_CO_TRY(auto cgroups, isolation::make_cgroup_driver(cgroup_config));
+
+    fs::PoolConfig pool_config;
+    pool_config.state_dir = config.state_dir;
+    pool_config.image_bytes = config.pool_bytes;
+    pool_config.device = config.pool_device;
+    pool_config.allow_tmpfs = config.pool_tmpfs;
+    SBX_CO_TRY(auto pool, fs::Pool::open(pool_config));
+    SBX_CO_TRY(auto templates, fs::TemplateStore::open(config.state_dir));
+
+    ManagerImpl::Parts parts{std::move(agent_dir), std::move(pool), std::move(templates), std::move(cgroups), std::move(seccomp),
+                             std::move(states), std::move(ids)};
+    auto manager = std::make_unique<ManagerImpl>(std::move(executor), std::move(config), std::move(parts));
+    SBX_CO_CHECK(manager->adopt_what_lives());
+    co_return std::unique_ptr<Manager>{std::move(manager)};
+}
+
+}  // namespace sandboxd::manager
