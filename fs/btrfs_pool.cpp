@@ -174,6 +174,8 @@ Result<std::uint64_t> BtrfsPool::used_bytes(const std::string& name) {
 // full volume's copy is full, and needs room for the folder.
 Result<void> BtrfsPool::clear_work_folder(const std::string& name, std::uint64_t id,
                                           std::uint64_t bytes) {
+    SBX_TRY(const bool clean, has_clean_work_folder(path_of(name)));
+    if (clean) return btrfs::set_limit(root_.get(), id, bytes);
     constexpr std::uint64_t kRoom = 16 * kMiB;
     SBX_TRY(const std::uint64_t used, used_bytes(name));
     SBX_CHECK(btrfs::set_limit(root_.get(), id, std::max(bytes, used) + kRoom));

@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "fs/kernel.hpp"
+#include "sandboxd/core/sys.hpp"
 #include "tests/integration/fs/support.hpp"
 #include "tests/unit/fs/result_printer.hpp"
 
@@ -242,6 +243,29 @@ TEST_CASE("a snapshot outlives its source and can be mounted in an overlay of it
     CHECK(read_text(overlay.path() + "/f") == "kept");
     write_text(overlay.path() + "/f", "changed");
     CHECK(read_text(overlay.path() + "/f") == "changed");
+}
+
+TEST_CASE("a copy of a volume whose overlay was volatile can be mounted, the volume itself can't") {
+    const StateDir state;
+    const auto pool = state.open();
+    const std::string one = make(*pool, "v1", 64 * kMiB);
+    const auto mount = [&](const std::string& volume, const std::string& more) {
+        const std::string options = "lowerdir=" + state.path() + "/lower,upperdir=" + volume +
+                                    "/u,workdir=" + volume + "/w,userxattr" + more;
+        return sys::mount("overlay", (state.path() + "/merged").c_str(), "overlay", 0,
+                          options.c_str());
+    };
+    REQUIRE(sys::ensure_dir(state.path() + "/lower", 0755));
+    REQUIRE(sys::ensure_dir(state.path() + "/merged", 0755));
+    REQUIRE(mount(one, ",volatile"));
+    write_text(state.path() + "/merged/f", "kept");
+    REQUIRE(sys::umount((state.path() + "/merged").c_str()));
+    const auto two = pool->snapshot("v1", "v2", 64 * kMiB);
+    REQUIRE(two);
+    CHECK_FALSE(mount(one, ""));
+    REQUIRE(mount(*two, ""));
+    CHECK(read_text(state.path() + "/merged/f") == "kept");
+    REQUIRE(sys::umount((state.path() + "/merged").c_str()));
 }
 
 TEST_CASE("removing a volume gives its space back to the pool and to the disk below") {
