@@ -49,6 +49,7 @@ void take(Figures& rest, Figures& part) {
     move_part(rest.counters.disk_bytes, part.counters.disk_bytes);
     move_part(rest.cost, part.cost);
     part.counters.wall_ns = wall;
+    part.counters.memory_peak_bytes = std::min(part.counters.memory_peak_bytes, rest.counters.memory_peak_bytes);
 }
 
 Figures read_figures(const Statement& row, int first) {

@@ -44,8 +44,8 @@ inline constexpr std::int64_t kHoursPerDay = 24;
 // Adds what another sandbox or period used. Peak: the larger. Stays at the largest integer rather than wrapping.
 void add(Figures& sum, const Figures& part);
 // Takes `part` out of what is left of its whole, and cuts it down to what is left: the parts, with what remains at the
-// end, are then exactly the whole. Wall time (it overlaps) and peak are not divided: `part` keeps its own, and wall
-// time is taken out of the rest down to 0.
+// end, are then exactly the whole. Wall time overlaps: `part` keeps its own, and it is taken out of the rest down to 0.
+// The peak is not divided: `part` has at most that of the whole, and the rest keeps it.
 void take(Figures& rest, Figures& part);
 
 // The ten columns of figures, in the order in which read_figures and bind_figures use them.

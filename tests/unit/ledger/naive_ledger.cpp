@@ -96,6 +96,7 @@ void NaiveLedger::add_exec_rows(const Life& life, const Row* begin, const Row& e
         Counters& left = rest.counters;
         Counters& part = used.counters;
         left.wall_ns -= std::min(left.wall_ns, part.wall_ns);
+        part.memory_peak_bytes = std::min(part.memory_peak_bytes, left.memory_peak_bytes);
         cut(left.cpu_ns, part.cpu_ns);
         cut(left.memory_kib_ms, part.memory_kib_ms);
         cut(left.disk_bytes, part.disk_bytes);
