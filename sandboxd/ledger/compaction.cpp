@@ -9,8 +9,8 @@ namespace sandboxd::ledger {
 
 namespace {
 
-// Bounds the write-ahead log: an hour of one series has up to 3600 rows, half a megabyte.
-constexpr int kHoursPerTransaction = 32;
+// An hour of one series has up to 3600 rows: this bounds how long an append waits, and the write-ahead log.
+constexpr int kHoursPerTransaction = 8;
 
 class Compaction {
 public:
@@ -106,13 +106,10 @@ Result<bool> Compaction::some_hours() {
 
 }  // namespace
 
-Result<void> compact_journal(Database& database, std::int64_t time) {
+Result<bool> compact_some_hours(Database& database, std::int64_t time) {
     Compaction compaction{database, time};
     SBX_CHECK(compaction.prepare());
-    for (;;) {
-        SBX_TRY(const bool more, compaction.some_hours());
-        if (!more) return {};
-    }
+    return compaction.some_hours();
 }
 
 }  // namespace sandboxd::ledger

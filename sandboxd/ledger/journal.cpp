@@ -77,7 +77,10 @@ Result<void> Journal::prepare() {
     SBX_TRY(insert_series_, database_.prepare("INSERT INTO series(life, exec, first_hour, last_hour)"
                                               " VALUES(?1, ?2, ?3, ?3) RETURNING id"));
     SBX_TRY(insert_row_, database_.prepare("INSERT INTO journal VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
-    SBX_TRY(put_sum_, database_.prepare("INSERT OR REPLACE INTO sums VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+    // An update in place: a row that is replaced is written to the index again.
+    SBX_TRY(put_sum_, database_.prepare(with_figures("INSERT INTO sums VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"
+                                                     " ON CONFLICT DO UPDATE SET (time, ",
+                                                     ") = (?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")));
     SBX_TRY(grow_life_, database_.prepare("UPDATE lives SET last_hour = max(last_hour, ?2),"
                                           " first_hour = min(first_hour, ?2) WHERE id = ?1"));
     SBX_TRY(grow_series_, database_.prepare("UPDATE series SET last_hour = ?2 WHERE id = ?1"));
@@ -195,7 +198,7 @@ Result<void> Journal::write_row(const Sample& sample, const Latest& row) {
 
 Result<void> Journal::write_sum(Life& life, const Latest& row, std::int64_t hour_before) {
     const std::int64_t hour = hour_of(row.reading.time);
-    put_sum_.bind(1, row.series).bind(2, hour).bind(3, row.reading.time);
+    put_sum_.bind(1, hour).bind(2, row.series).bind(3, row.reading.time);
     bind_figures(put_sum_, 4, row.reading.figures);
     SBX_CHECK(put_sum_.run());
     if (hour != hour_before) SBX_CHECK(grow_series_.bind(1, row.series).bind(2, hour).run());

@@ -43,7 +43,14 @@ Result<UsagePage> Ledger::query(const UsageQuery& query) {
     return make_report(impl_->database, *impl_->history, impl_->books, query);
 }
 
-Result<void> Ledger::compact(WallTime before) { return compact_journal(impl_->database, nanos(before)); }
+Result<void> Ledger::compact(WallTime before) {
+    for (;;) {
+        SBX_TRY(const bool more, compact_some(before));
+        if (!more) return {};
+    }
+}
+
+Result<bool> Ledger::compact_some(WallTime before) { return compact_some_hours(impl_->database, nanos(before)); }
 
 const policies::PriceBook& Ledger::price_book() const noexcept { return impl_->books.current(); }
 
