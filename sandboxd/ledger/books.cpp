@@ -40,7 +40,8 @@ Result<Books> Books::open(Database& database, policies::PriceBook current) {
 }
 
 Result<void> Books::read(Database& database, const std::string& prices) {
-    SBX_TRY(Statement rows, database.prepare("SELECT id, name, version, currency, prices FROM books"));
+    SBX_TRY(Statement rows,
+            database.prepare("SELECT id, name, version, currency, prices FROM books"));
     for (;;) {
         SBX_TRY(const bool row, rows.step());
         if (!row) return {};
@@ -55,8 +56,9 @@ Result<void> Books::read(Database& database, const std::string& prices) {
 }
 
 Result<void> Books::insert(Database& database, const std::string& prices) {
-    SBX_TRY(Statement row, database.prepare("INSERT INTO books(name, version, currency, prices) VALUES(?, ?, ?, ?)"
-                                            " RETURNING id"));
+    SBX_TRY(Statement row,
+            database.prepare("INSERT INTO books(name, version, currency, prices) VALUES(?, ?, ?, ?)"
+                             " RETURNING id"));
     row.bind(1, std::string_view{current_.name})
         .bind(2, std::int64_t{current_.version})
         .bind(3, std::string_view{current_.currency})

@@ -13,8 +13,8 @@ namespace sandboxd::ledger {
 // The price books that this ledger has priced with, by their number in the database.
 class Books {
 public:
-    // Registers `current`. incompatible when the ledger counts in another currency (sums would mix them), conflict when
-    // this name@version is on record with other prices.
+    // Registers `current`. incompatible when the ledger counts in another currency (sums would mix
+    // them), conflict when this name@version is on record with other prices.
     [[nodiscard]] static Result<Books> open(Database& database, policies::PriceBook current);
 
     [[nodiscard]] const policies::PriceBook& current() const noexcept { return current_; }

@@ -12,8 +12,8 @@
 
 namespace sandboxd::ledger {
 
-// Binds the values of a record to the positions of a statement, one after the other. Unsigned numbers are stored by
-// their bits, so that all of them come back.
+// Binds the values of a record to the positions of a statement, one after the other. Unsigned
+// numbers are stored by their bits, so that all of them come back.
 class ColumnWriter {
 public:
     explicit ColumnWriter(Statement& statement) noexcept : statement_{statement} {}

@@ -9,12 +9,14 @@ namespace sandboxd::ledger {
 
 namespace {
 
-// An hour of one series has up to 3600 rows: this bounds how long an append waits, and the write-ahead log.
+// An hour of one series has up to 3600 rows: this bounds how long an append waits, and the
+// write-ahead log.
 constexpr int kHoursPerTransaction = 8;
 
 class Compaction {
 public:
-    Compaction(Database& database, std::int64_t time) : database_{database}, end_hour_{hour_of(time)} {}
+    Compaction(Database& database, std::int64_t time)
+        : database_{database}, end_hour_{hour_of(time)} {}
 
     Result<void> prepare();
     // False when nothing is left to do.
@@ -40,11 +42,13 @@ Result<void> Compaction::prepare() {
     SBX_TRY(rows_, database_.prepare("SELECT time, " + std::string{kFigureColumns} +
                                      " FROM journal WHERE series = ? AND time >= ? AND time < ?"
                                      " ORDER BY time, epoch, seq"));
-    SBX_TRY(mark_, database_.prepare("INSERT INTO marks SELECT node, epoch, max(seq) FROM journal"
-                                     " WHERE series = ? AND time >= ? AND time < ? GROUP BY node, epoch"
-                                     " ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"));
+    SBX_TRY(mark_,
+            database_.prepare("INSERT INTO marks SELECT node, epoch, max(seq) FROM journal"
+                              " WHERE series = ? AND time >= ? AND time < ? GROUP BY node, epoch"
+                              " ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq)"));
     SBX_TRY(put_, database_.prepare("INSERT OR REPLACE INTO packed VALUES(?, ?, ?)"));
-    SBX_TRY(drop_, database_.prepare("DELETE FROM journal WHERE series = ? AND time >= ? AND time < ?"));
+    SBX_TRY(drop_,
+            database_.prepare("DELETE FROM journal WHERE series = ? AND time >= ? AND time < ?"));
     return {};
 }
 
@@ -67,7 +71,8 @@ Result<bool> Compaction::find_next() {
 Result<std::vector<Reading>> Compaction::rows_of_hour() {
     std::vector<Reading> out;
     {
-        // There already when rows came after their hour was packed: the wall clock had been set back.
+        // There already when rows came after their hour was packed: the wall clock had been set
+        // back.
         const StatementUse packed{packed_};
         SBX_TRY(const bool found, packed->bind(1, series_).bind(2, hour_).step());
         if (found) {
@@ -88,7 +93,8 @@ Result<void> Compaction::pack_hour() {
     const std::string bytes = pack(readings);
     const std::int64_t from = hour_ * kNanosPerHour;
     const std::int64_t to = from + kNanosPerHour;
-    SBX_CHECK(put_.bind(1, series_).bind(2, hour_).bind_blob(3, std::as_bytes(std::span{bytes})).run());
+    SBX_CHECK(
+        put_.bind(1, series_).bind(2, hour_).bind_blob(3, std::as_bytes(std::span{bytes})).run());
     SBX_CHECK(mark_.bind(1, series_).bind(2, from).bind(3, to).run());
     return drop_.bind(1, series_).bind(2, from).bind(3, to).run();
 }

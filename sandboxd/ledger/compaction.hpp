@@ -7,8 +7,8 @@
 
 namespace sandboxd::ledger {
 
-// Ledger::compact_some: moves the rows of some whole hours that end at or before `time` out of the journal into packed
-// form, in one transaction. False when nothing is left to do.
+// Ledger::compact_some: moves the rows of some whole hours that end at or before `time` out of the
+// journal into packed form, in one transaction. False when nothing is left to do.
 [[nodiscard]] Result<bool> compact_some_hours(Database& database, std::int64_t time);
 
 }  // namespace sandboxd::ledger

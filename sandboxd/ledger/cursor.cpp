@@ -6,15 +6,20 @@ namespace sandboxd::ledger {
 
 namespace {
 
-// In hexadecimal, so that nobody is tempted to take it apart: letter of the grouping, day, life, exec, name.
+// In hexadecimal, so that nobody is tempted to take it apart: letter of the grouping, day, life,
+// exec, name.
 constexpr std::string_view kDigits = "0123456789abcdef";
 
 char letter_of(GroupBy group_by) {
     switch (group_by) {
-        case GroupBy::tenant: return 't';
-        case GroupBy::sandbox: return 's';
-        case GroupBy::exec: return 'e';
-        case GroupBy::day: return 'd';
+        case GroupBy::tenant:
+            return 't';
+        case GroupBy::sandbox:
+            return 's';
+        case GroupBy::exec:
+            return 'e';
+        case GroupBy::day:
+            return 'd';
     }
     return '?';
 }
@@ -44,8 +49,9 @@ bool take_number(std::string_view& text, T& out) {
 }  // namespace
 
 std::string write_cursor(GroupBy group_by, const RowKey& key) {
-    const std::string plain = letter_of(group_by) + std::to_string(key.day) + "." + std::to_string(key.life) + "." +
-                              std::to_string(key.exec) + "." + key.name;
+    const std::string plain = letter_of(group_by) + std::to_string(key.day) + "." +
+                              std::to_string(key.life) + "." + std::to_string(key.exec) + "." +
+                              key.name;
     std::string out;
     for (const char c : plain) {
         out += kDigits[static_cast<unsigned char>(c) >> 4];
@@ -57,10 +63,12 @@ std::string write_cursor(GroupBy group_by, const RowKey& key) {
 Result<RowKey> read_cursor(GroupBy group_by, std::string_view cursor) {
     const auto bad = [] { return Error{Errc::invalid_argument, "cursor", "not one of this list"}; };
     std::string plain;
-    if (!from_hex(cursor, plain) || plain.empty() || plain.front() != letter_of(group_by)) return bad();
+    if (!from_hex(cursor, plain) || plain.empty() || plain.front() != letter_of(group_by))
+        return bad();
     std::string_view rest = std::string_view{plain}.substr(1);
     RowKey out;
-    if (!take_number(rest, out.day) || !take_number(rest, out.life) || !take_number(rest, out.exec)) return bad();
+    if (!take_number(rest, out.day) || !take_number(rest, out.life) || !take_number(rest, out.exec))
+        return bad();
     out.name = rest;
     return out;
 }

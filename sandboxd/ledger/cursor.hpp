@@ -10,8 +10,8 @@
 
 namespace sandboxd::ledger {
 
-// The place of a row in a report; rows are sorted by it. A page ends with the key of its last row, so that rows which
-// are added meanwhile neither repeat nor hide others.
+// The place of a row in a report; rows are sorted by it. A page ends with the key of its last row,
+// so that rows which are added meanwhile neither repeat nor hide others.
 struct RowKey {
     std::int64_t day = 0;    // group_by day: days since 1970
     std::string name;        // a tenant, or a sandbox

@@ -23,7 +23,8 @@ std::string file_of(sqlite3* handle) {
 Error damaged(std::string operation, const std::string& file, const std::string& reason) {
     return Error{Errc::internal, std::move(operation),
                  file + " is damaged (" + reason +
-                     "): stop sandboxd and restore it from a backup, or move it away with its -wal and -shm files "
+                     "): stop sandboxd and restore it from a backup, or move it away with its -wal "
+                     "and -shm files "
                      "to begin with an empty one"};
 }
 
@@ -41,21 +42,28 @@ Error database_error(sqlite3* handle, std::string operation) {
     const std::string detail = file + ": " + reason;
     switch (sqlite3_errcode(handle) & 0xff) {
         case SQLITE_FULL:
-            return Error{Errc::disk_full, std::move(operation), "no space left for " + file + " (" + reason + ")"};
+            return Error{Errc::disk_full, std::move(operation),
+                         "no space left for " + file + " (" + reason + ")"};
         case SQLITE_BUSY:
-        case SQLITE_LOCKED: return Error{Errc::unavailable, std::move(operation), detail};
+        case SQLITE_LOCKED:
+            return Error{Errc::unavailable, std::move(operation), detail};
         case SQLITE_CORRUPT:
-        case SQLITE_NOTADB: return damaged(std::move(operation), file, reason);
-        case SQLITE_CONSTRAINT: return Error{Errc::conflict, std::move(operation), detail};
-        case SQLITE_TOOBIG: return Error{Errc::payload_too_large, std::move(operation), detail};
+        case SQLITE_NOTADB:
+            return damaged(std::move(operation), file, reason);
+        case SQLITE_CONSTRAINT:
+            return Error{Errc::conflict, std::move(operation), detail};
+        case SQLITE_TOOBIG:
+            return Error{Errc::payload_too_large, std::move(operation), detail};
         case SQLITE_IOERR:
-        case SQLITE_CANTOPEN: return io_error(handle, std::move(operation), detail);
-        default: return Error{Errc::internal, std::move(operation), detail};
+        case SQLITE_CANTOPEN:
+            return io_error(handle, std::move(operation), detail);
+        default:
+            return Error{Errc::internal, std::move(operation), detail};
     }
 }
 
-// SQLite would create the file for everybody to read; it holds the hashes of keys. Opened only when it is new: closing
-// a descriptor of a file drops every lock that this process has on it.
+// SQLite would create the file for everybody to read; it holds the hashes of keys. Opened only when
+// it is new: closing a descriptor of a file drops every lock that this process has on it.
 Result<void> create_private(const std::string& path) {
     if (path == ":memory:") return {};
     const auto made = sys::open(path, O_RDWR | O_CREAT | O_EXCL, 0600);
@@ -78,7 +86,9 @@ Statement& Statement::operator=(Statement&& other) noexcept {
     return *this;
 }
 
-Statement::~Statement() { sqlite3_finalize(statement_); }
+Statement::~Statement() {
+    sqlite3_finalize(statement_);
+}
 
 void Statement::note_bind(int rc) {
     if (rc == SQLITE_OK || bind_error_) return;
@@ -93,7 +103,8 @@ Statement& Statement::bind(int position, std::int64_t value) {
 Statement& Statement::bind(int position, std::string_view text) {
     // A null pointer would be bound as NULL, and an empty view may have one.
     const char* data = text.data() == nullptr ? "" : text.data();
-    note_bind(sqlite3_bind_text64(statement_, position, data, text.size(), SQLITE_TRANSIENT, SQLITE_UTF8));
+    note_bind(sqlite3_bind_text64(statement_, position, data, text.size(), SQLITE_TRANSIENT,
+                                  SQLITE_UTF8));
     return *this;
 }
 
@@ -132,7 +143,9 @@ void Statement::reset() {
     bind_error_.reset();
 }
 
-std::int64_t Statement::integer(int column) const { return sqlite3_column_int64(statement_, column); }
+std::int64_t Statement::integer(int column) const {
+    return sqlite3_column_int64(statement_, column);
+}
 
 std::string Statement::text(int column) const {
     // As a blob: the bytes as they are, and a size that belongs to them.
@@ -141,7 +154,9 @@ std::string Statement::text(int column) const {
     return data == nullptr ? std::string{} : std::string{static_cast<const char*>(data), size};
 }
 
-bool Statement::is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
+bool Statement::is_null(int column) const {
+    return sqlite3_column_type(statement_, column) == SQLITE_NULL;
+}
 
 Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
     SBX_CHECK(create_private(path));
@@ -157,14 +172,17 @@ Result<std::unique_ptr<Database>> Database::open(const std::string& path) {
         const std::string got = mode.text(0);
         if (got != "wal" && got != "memory") {
             return Error{Errc::incompatible, "open " + path,
-                         "its file system can't hold a write-ahead log; put the state folder on a local disk"};
+                         "its file system can't hold a write-ahead log; put the state folder on a "
+                         "local disk"};
         }
     }
-    // 64 MiB each: the mapping that reads go through, and what a burst of writes may leave of the log on the disk.
+    // 64 MiB each: the mapping that reads go through, and what a burst of writes may leave of the
+    // log on the disk.
     SBX_CHECK(database->execute(
         "PRAGMA synchronous=NORMAL; PRAGMA foreign_keys=ON; PRAGMA temp_store=MEMORY;"
         "PRAGMA mmap_size=67108864; PRAGMA journal_size_limit=67108864;"
-        "CREATE TABLE IF NOT EXISTS schema_versions(component TEXT PRIMARY KEY, version INTEGER NOT NULL) STRICT;"));
+        "CREATE TABLE IF NOT EXISTS schema_versions(component TEXT PRIMARY KEY, version INTEGER "
+        "NOT NULL) STRICT;"));
     return database;
 }
 
@@ -174,21 +192,25 @@ Database::~Database() {
 }
 
 Result<void> Database::execute(const char* sql) {
-    if (sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) return database_error(handle_, "database");
+    if (sqlite3_exec(handle_, sql, nullptr, nullptr, nullptr) != SQLITE_OK)
+        return database_error(handle_, "database");
     return {};
 }
 
 Result<Statement> Database::prepare(std::string_view sql) {
     sqlite3_stmt* statement = nullptr;
-    const int rc = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()), SQLITE_PREPARE_PERSISTENT,
-                                      &statement, nullptr);
+    const int rc = sqlite3_prepare_v3(handle_, sql.data(), static_cast<int>(sql.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &statement, nullptr);
     if (rc != SQLITE_OK) return database_error(handle_, "prepare");
     return Statement{statement};
 }
 
-std::int64_t Database::changes() const noexcept { return sqlite3_changes64(handle_); }
+std::int64_t Database::changes() const noexcept {
+    return sqlite3_changes64(handle_);
+}
 
-Result<void> Database::migrate(std::string_view component, std::span<const char* const> migrations) {
+Result<void> Database::migrate(std::string_view component,
+                               std::span<const char* const> migrations) {
     SBX_TRY(Transaction transaction, Transaction::begin(*this));
     std::size_t version = 0;
     {
@@ -198,8 +220,9 @@ Result<void> Database::migrate(std::string_view component, std::span<const char*
     }
     if (version > migrations.size()) {
         return Error{Errc::incompatible, "migrate",
-                     file_of(handle_) + " was written by a newer sandboxd (" + std::string{component} + " " +
-                         std::to_string(version) + ", this one knows " + std::to_string(migrations.size()) +
+                     file_of(handle_) + " was written by a newer sandboxd (" +
+                         std::string{component} + " " + std::to_string(version) +
+                         ", this one knows " + std::to_string(migrations.size()) +
                          "): run that version, or move the file away"};
     }
     if (version == migrations.size()) return transaction.commit();
@@ -220,7 +243,8 @@ Result<Transaction> Transaction::begin_read(Database& database) {
     return Transaction{database};
 }
 
-Transaction::Transaction(Transaction&& other) noexcept : database_{std::exchange(other.database_, nullptr)} {}
+Transaction::Transaction(Transaction&& other) noexcept
+    : database_{std::exchange(other.database_, nullptr)} {}
 
 Transaction::~Transaction() {
     // Ignored: after some errors SQLite has rolled back by itself, and says so here.

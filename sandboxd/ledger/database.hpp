@@ -15,9 +15,9 @@ struct sqlite3_stmt;
 
 namespace sandboxd::ledger {
 
-// A prepared statement. Values are bound by 1-based position and copied; a failed bind is reported by the next step().
-// Between two uses it must be reset (StatementUse does it): an open read keeps the write-ahead log from being folded in.
-// Must not outlive its Database.
+// A prepared statement. Values are bound by 1-based position and copied; a failed bind is reported
+// by the next step(). Between two uses it must be reset (StatementUse does it): an open read keeps
+// the write-ahead log from being folded in. Must not outlive its Database.
 class Statement {
 public:
     Statement() = default;
@@ -29,8 +29,9 @@ public:
     Statement& bind(int position, std::string_view text);
     Statement& bind_blob(int position, std::span<const std::byte> bytes);
     Statement& bind_null(int position);
-    // True: a row is there. False: done. Otherwise disk_full, unavailable (locked by another process for longer than
-    // 5 s), conflict (a constraint of the schema) or internal (damaged: the message names the file and the cure).
+    // True: a row is there. False: done. Otherwise disk_full, unavailable (locked by another
+    // process for longer than 5 s), conflict (a constraint of the schema) or internal (damaged: the
+    // message names the file and the cure).
     [[nodiscard]] Result<bool> step();
     [[nodiscard]] Result<void> run();  // step to the end, then reset
     void reset();
@@ -61,8 +62,9 @@ private:
     Statement& statement_;
 };
 
-// One SQLite file in WAL mode (or ":memory:"). A resource; one thread at a time. What is committed survives the death
-// of the process (synchronous=NORMAL); a power cut may take the last commits, never an earlier one without the later.
+// One SQLite file in WAL mode (or ":memory:"). A resource; one thread at a time. What is committed
+// survives the death of the process (synchronous=NORMAL); a power cut may take the last commits,
+// never an earlier one without the later.
 class Database {
 public:
     // Creates the file with mode 0600 when it is missing; its folder must exist and allow writing.
@@ -75,9 +77,10 @@ public:
     [[nodiscard]] Result<Statement> prepare(std::string_view sql);
     // Rows that the last INSERT, UPDATE or DELETE changed.
     [[nodiscard]] std::int64_t changes() const noexcept;
-    // Migrations are numbered from 1 per component and run once each, all in one transaction. incompatible when the
-    // file has more of them than we know: a newer sandboxd has written it.
-    [[nodiscard]] Result<void> migrate(std::string_view component, std::span<const char* const> migrations);
+    // Migrations are numbered from 1 per component and run once each, all in one transaction.
+    // incompatible when the file has more of them than we know: a newer sandboxd has written it.
+    [[nodiscard]] Result<void> migrate(std::string_view component,
+                                       std::span<const char* const> migrations);
 
 private:
     explicit Database(sqlite3* handle) noexcept : handle_{handle} {}

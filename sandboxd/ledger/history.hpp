@@ -25,20 +25,24 @@ public:
         std::string tenant;
         std::int64_t series = 0;  // of the sandbox as a whole
     };
-    // Lives of the query's tenant and sandbox that may have rows in its period, by sandbox, then age.
+    // Lives of the query's tenant and sandbox that may have rows in its period, by sandbox, then
+    // age.
     [[nodiscard]] Result<std::vector<Life>> lives(const UsageQuery& query);
 
     struct Exec {
         std::uint64_t number = 0;
         std::int64_t series = 0;
     };
-    // Execs of a life that may have rows from hour `first` to hour `last`, both included, by number.
-    [[nodiscard]] Result<std::vector<Exec>> execs(std::int64_t life, std::int64_t first, std::int64_t last);
+    // Execs of a life that may have rows from hour `first` to hour `last`, both included, by
+    // number.
+    [[nodiscard]] Result<std::vector<Exec>> execs(std::int64_t life, std::int64_t first,
+                                                  std::int64_t last);
 
     // The last row of a series that is older than `time`.
     [[nodiscard]] Result<std::optional<Reading>> before(std::int64_t series, std::int64_t time);
     // The last row of each hour from `first` up to, not including, `end`.
-    [[nodiscard]] Result<std::vector<Reading>> hours(std::int64_t series, std::int64_t first, std::int64_t end);
+    [[nodiscard]] Result<std::vector<Reading>> hours(std::int64_t series, std::int64_t first,
+                                                     std::int64_t end);
 
 private:
     explicit History(Database& database) : database_{database} {}

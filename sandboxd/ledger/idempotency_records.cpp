@@ -8,12 +8,15 @@ namespace sandboxd::ledger {
 
 namespace {
 
-std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span{text}); }
+std::span<const std::byte> bytes_of(const std::string& text) {
+    return std::as_bytes(std::span{text});
+}
 
 }  // namespace
 
 Result<void> Records::Impl::prepare_idempotency() {
-    SBX_TRY(claim, database.prepare("INSERT INTO idempotency VALUES(?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"));
+    SBX_TRY(claim, database.prepare(
+                       "INSERT INTO idempotency VALUES(?,?,?,?,?,?,?) ON CONFLICT DO NOTHING"));
     SBX_TRY(claimed, database.prepare("SELECT * FROM idempotency WHERE tenant = ? AND key = ?"));
     SBX_TRY(finish, database.prepare("UPDATE idempotency SET status = ?, content_type = ?, body = ?"
                                      " WHERE tenant = ? AND key = ?"));
@@ -33,10 +36,11 @@ Result<std::optional<IdempotencyRecord>> Records::claim_idempotency(const Idempo
     const StatementUse get{impl_->claimed};
     ColumnWriter{*get} << r.tenant << r.key;
     SBX_TRY(const bool row, get->step());
-    if (!row) return Error{Errc::unavailable, "idempotency key", "it was dropped just now; try again"};
+    if (!row)
+        return Error{Errc::unavailable, "idempotency key", "it was dropped just now; try again"};
     IdempotencyRecord& holder = out.emplace();
-    ColumnReader{*get} >> holder.tenant >> holder.key >> holder.request_fingerprint >> holder.status >>
-        holder.content_type >> holder.body >> holder.created;
+    ColumnReader{*get} >> holder.tenant >> holder.key >> holder.request_fingerprint >>
+        holder.status >> holder.content_type >> holder.body >> holder.created;
     return out;
 }
 

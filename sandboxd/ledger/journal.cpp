@@ -32,8 +32,10 @@ const char* fallen(const Counters& before, const Counters& now) {
 }
 
 Error refused(Errc code, const Sample& sample, const std::string& why) {
-    const std::string exec = sample.exec == 0 ? std::string{} : exec_id_from_number(sample.exec).str();
-    return Error{code, "ledger", sample.sandbox.str() + (exec.empty() ? "" : " exec " + exec) + ": " + why}
+    const std::string exec =
+        sample.exec == 0 ? std::string{} : exec_id_from_number(sample.exec).str();
+    return Error{code, "ledger",
+                 sample.sandbox.str() + (exec.empty() ? "" : " exec " + exec) + ": " + why}
         .fact("sandbox", sample.sandbox.str())
         .fact("exec", exec);
 }
@@ -47,7 +49,8 @@ Result<void> storable(const Sample& sample) {
     if (sample.exec > kMost) return refused(Errc::invalid_argument, sample, "exec out of range");
     for (const Field& field : kFields) {
         if (sample.counters.*field.value > kMost) {
-            return refused(Errc::invalid_argument, sample, std::string{field.name} + " out of range");
+            return refused(Errc::invalid_argument, sample,
+                           std::string{field.name} + " out of range");
         }
     }
     return {};
@@ -59,7 +62,8 @@ std::string with_figures(std::string_view before, std::string_view after) {
 
 }  // namespace
 
-Result<std::unique_ptr<Journal>> Journal::open(Database& database, NodeIdentity node, const Books& books) {
+Result<std::unique_ptr<Journal>> Journal::open(Database& database, NodeIdentity node,
+                                               const Books& books) {
     std::unique_ptr<Journal> journal{new Journal{database, node, books}};
     SBX_CHECK(journal->prepare());
     SBX_CHECK(journal->read_sequence());
@@ -67,20 +71,26 @@ Result<std::unique_ptr<Journal>> Journal::open(Database& database, NodeIdentity 
 }
 
 Result<void> Journal::prepare() {
-    SBX_TRY(find_life_, database_.prepare("SELECT id, tenant, closed, first_hour, last_hour FROM lives"
-                                          " WHERE sandbox = ? ORDER BY id DESC LIMIT 1"));
-    SBX_TRY(find_latest_, database_.prepare(with_figures("SELECT series.id, sums.time, ",
-                                                         " FROM series JOIN sums ON sums.series = series.id"
-                                                         " WHERE life = ? AND exec = ? ORDER BY hour DESC LIMIT 1")));
-    SBX_TRY(insert_life_, database_.prepare("INSERT INTO lives(sandbox, tenant, closed, first_hour, last_hour)"
-                                            " VALUES(?1, ?2, 0, ?3, ?3) RETURNING id"));
-    SBX_TRY(insert_series_, database_.prepare("INSERT INTO series(life, exec, first_hour, last_hour)"
-                                              " VALUES(?1, ?2, ?3, ?3) RETURNING id"));
-    SBX_TRY(insert_row_, database_.prepare("INSERT INTO journal VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+    SBX_TRY(find_life_,
+            database_.prepare("SELECT id, tenant, closed, first_hour, last_hour FROM lives"
+                              " WHERE sandbox = ? ORDER BY id DESC LIMIT 1"));
+    SBX_TRY(find_latest_, database_.prepare(with_figures(
+                              "SELECT series.id, sums.time, ",
+                              " FROM series JOIN sums ON sums.series = series.id"
+                              " WHERE life = ? AND exec = ? ORDER BY hour DESC LIMIT 1")));
+    SBX_TRY(insert_life_,
+            database_.prepare("INSERT INTO lives(sandbox, tenant, closed, first_hour, last_hour)"
+                              " VALUES(?1, ?2, 0, ?3, ?3) RETURNING id"));
+    SBX_TRY(insert_series_,
+            database_.prepare("INSERT INTO series(life, exec, first_hour, last_hour)"
+                              " VALUES(?1, ?2, ?3, ?3) RETURNING id"));
+    SBX_TRY(insert_row_,
+            database_.prepare("INSERT INTO journal VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
     // An update in place: a row that is replaced is written to the index again.
-    SBX_TRY(put_sum_, database_.prepare(with_figures("INSERT INTO sums VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"
-                                                     " ON CONFLICT DO UPDATE SET (time, ",
-                                                     ") = (?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")));
+    SBX_TRY(put_sum_,
+            database_.prepare(with_figures("INSERT INTO sums VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"
+                                           " ON CONFLICT DO UPDATE SET (time, ",
+                                           ") = (?3,?4,?5,?6,?7,?8,?9,?10,?11,?12,?13)")));
     SBX_TRY(grow_life_, database_.prepare("UPDATE lives SET last_hour = max(last_hour, ?2),"
                                           " first_hour = min(first_hour, ?2) WHERE id = ?1"));
     SBX_TRY(grow_series_, database_.prepare("UPDATE series SET last_hour = ?2 WHERE id = ?1"));
@@ -90,8 +100,9 @@ Result<void> Journal::prepare() {
 
 Result<void> Journal::read_sequence() {
     SBX_TRY(Statement top,
-            database_.prepare("SELECT max(seq) FROM (SELECT seq FROM marks WHERE node = ?1 AND epoch = ?2"
-                              " UNION ALL SELECT max(seq) FROM journal WHERE node = ?1 AND epoch = ?2)"));
+            database_.prepare(
+                "SELECT max(seq) FROM (SELECT seq FROM marks WHERE node = ?1 AND epoch = ?2"
+                " UNION ALL SELECT max(seq) FROM journal WHERE node = ?1 AND epoch = ?2)"));
     SBX_CHECK(top.bind(1, std::int64_t{node_.node}).bind(2, std::int64_t{node_.epoch}).step());
     sequence_ = top.integer(0);  // NULL reads as 0
     return {};
@@ -102,14 +113,17 @@ Result<Journal::Life*> Journal::current_life(const std::string& sandbox) {
     const StatementUse find{find_life_};
     SBX_TRY(const bool found, find->bind(1, std::string_view{sandbox}).step());
     if (!found) return static_cast<Life*>(nullptr);
-    Life life{find->integer(0), find->text(1), find->integer(2) != 0, find->integer(3), find->integer(4), {}};
+    Life life{find->integer(0), find->text(1),    find->integer(2) != 0,
+              find->integer(3), find->integer(4), {}};
     return &lives_.insert_or_assign(sandbox, std::move(life)).first->second;
 }
 
 Result<Journal::Latest*> Journal::latest_of(Life& life, std::uint64_t exec) {
-    if (const auto known = life.latest.find(exec); known != life.latest.end()) return &known->second;
+    if (const auto known = life.latest.find(exec); known != life.latest.end())
+        return &known->second;
     const StatementUse find{find_latest_};
-    SBX_TRY(const bool found, find->bind(1, life.id).bind(2, static_cast<std::int64_t>(exec)).step());
+    SBX_TRY(const bool found,
+            find->bind(1, life.id).bind(2, static_cast<std::int64_t>(exec)).step());
     if (!found) return static_cast<Latest*>(nullptr);
     const Latest latest{find->integer(0), Reading{find->integer(1), read_figures(*find, 2)}};
     return &life.latest.emplace(exec, latest).first->second;
@@ -135,26 +149,29 @@ Result<Journal::Latest*> Journal::open_series(Life& life, const Sample& sample) 
     return &life.latest.emplace(sample.exec, latest).first->second;
 }
 
-// The life that a sample belongs to. Within one, figures never fall and the tenant stays; once the sandbox has had its
-// final row, either of the two means that its id is in use again. A late row of the ended life shows neither, so it
-// can't be charged a second time from zero.
+// The life that a sample belongs to. Within one, figures never fall and the tenant stays; once the
+// sandbox has had its final row, either of the two means that its id is in use again. A late row of
+// the ended life shows neither, so it can't be charged a second time from zero.
 Result<Journal::Life*> Journal::life_for(const Sample& sample) {
-    SBX_TRY(Life* life, current_life(sample.sandbox.str()));
+    SBX_TRY(Life * life, current_life(sample.sandbox.str()));
     if (life == nullptr) return open_life(sample);
     const bool other_tenant = life->tenant != sample.tenant.str();
     SBX_TRY(const Latest* latest, latest_of(*life, sample.exec));
-    const char* fell = latest == nullptr ? nullptr : fallen(latest->reading.figures.counters, sample.counters);
+    const char* fell =
+        latest == nullptr ? nullptr : fallen(latest->reading.figures.counters, sample.counters);
     if (!other_tenant && fell == nullptr) return life;
     if (life->closed) return open_life(sample);
     if (other_tenant) {
-        return refused(Errc::conflict, sample, "belongs to tenant " + life->tenant + ", not " + sample.tenant.str());
+        return refused(Errc::conflict, sample,
+                       "belongs to tenant " + life->tenant + ", not " + sample.tenant.str());
     }
     return refused(Errc::conflict, sample, std::string{fell} + " went back");
 }
 
 Reading Journal::next_reading(const Latest& before, const Sample& sample) const {
     const auto price = [&](const Counters& counters) {
-        return sample.exec == 0 ? cost_of(counters, books_.current()) : exec_cost_of(counters, books_.current());
+        return sample.exec == 0 ? cost_of(counters, books_.current())
+                                : exec_cost_of(counters, books_.current());
     };
     const Figures& old = before.reading.figures;
     Reading out;
@@ -172,8 +189,8 @@ Reading Journal::next_reading(const Latest& before, const Sample& sample) const 
 
 Result<void> Journal::write(const Sample& sample) {
     SBX_CHECK(storable(sample));
-    SBX_TRY(Life* life, life_for(sample));
-    SBX_TRY(Latest* latest, latest_of(*life, sample.exec));
+    SBX_TRY(Life * life, life_for(sample));
+    SBX_TRY(Latest * latest, latest_of(*life, sample.exec));
     if (latest == nullptr) {
         SBX_TRY(latest, open_series(*life, sample));
     }
@@ -247,7 +264,7 @@ void Journal::forget_ended(std::span<const Sample> samples) {
 }
 
 Result<std::optional<Counters>> Journal::last(const SandboxId& sandbox, std::uint64_t exec) {
-    SBX_TRY(Life* life, current_life(sandbox.str()));
+    SBX_TRY(Life * life, current_life(sandbox.str()));
     if (life == nullptr) return std::optional<Counters>{};
     SBX_TRY(const Latest* latest, latest_of(*life, exec));
     std::optional<Counters> out;

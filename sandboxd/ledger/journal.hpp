@@ -17,17 +17,19 @@
 
 namespace sandboxd::ledger {
 
-// The writing side: appends rows and, in the same transaction, brings the sums up to them. The sums of an hour are its
-// last cumulative figures, so that writing them again changes nothing.
+// The writing side: appends rows and, in the same transaction, brings the sums up to them. The sums
+// of an hour are its last cumulative figures, so that writing them again changes nothing.
 class Journal {
 public:
     // `database` and `books` must outlive it.
-    [[nodiscard]] static Result<std::unique_ptr<Journal>> open(Database& database, NodeIdentity node,
+    [[nodiscard]] static Result<std::unique_ptr<Journal>> open(Database& database,
+                                                               NodeIdentity node,
                                                                const Books& books);
 
     // As Ledger::append and Ledger::last.
     [[nodiscard]] Result<void> append(std::span<const Sample> samples);
-    [[nodiscard]] Result<std::optional<Counters>> last(const SandboxId& sandbox, std::uint64_t exec);
+    [[nodiscard]] Result<std::optional<Counters>> last(const SandboxId& sandbox,
+                                                       std::uint64_t exec);
 
 private:
     // What was last written of a series.
@@ -69,8 +71,8 @@ private:
     std::int64_t sequence_ = 0;
     // What the database says, kept so that an append only writes. Forgotten when an append fails.
     std::unordered_map<std::string, Life> lives_;
-    Statement find_life_, find_latest_, insert_life_, insert_series_, insert_row_, put_sum_, grow_life_, grow_series_,
-        end_life_;
+    Statement find_life_, find_latest_, insert_life_, insert_series_, insert_row_, put_sum_,
+        grow_life_, grow_series_, end_life_;
 };
 
 }  // namespace sandboxd::ledger

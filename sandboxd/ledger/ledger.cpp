@@ -24,7 +24,8 @@ struct Ledger::Impl {
 Ledger::Ledger(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
 Ledger::~Ledger() = default;
 
-Result<std::unique_ptr<Ledger>> Ledger::open(Database& database, NodeIdentity node, policies::PriceBook book) {
+Result<std::unique_ptr<Ledger>> Ledger::open(Database& database, NodeIdentity node,
+                                             policies::PriceBook book) {
     SBX_CHECK(database.migrate("ledger", ledger_migrations()));
     SBX_TRY(Books books, Books::open(database, std::move(book)));
     auto impl = std::make_unique<Impl>(database, std::move(books));
@@ -33,7 +34,9 @@ Result<std::unique_ptr<Ledger>> Ledger::open(Database& database, NodeIdentity no
     return std::unique_ptr<Ledger>{new Ledger{std::move(impl)}};
 }
 
-Result<void> Ledger::append(std::span<const Sample> samples) { return impl_->journal->append(samples); }
+Result<void> Ledger::append(std::span<const Sample> samples) {
+    return impl_->journal->append(samples);
+}
 
 Result<std::optional<Counters>> Ledger::last(const SandboxId& sandbox, std::uint64_t exec) {
     return impl_->journal->last(sandbox, exec);
@@ -50,8 +53,12 @@ Result<void> Ledger::compact(WallTime before) {
     }
 }
 
-Result<bool> Ledger::compact_some(WallTime before) { return compact_some_hours(impl_->database, nanos(before)); }
+Result<bool> Ledger::compact_some(WallTime before) {
+    return compact_some_hours(impl_->database, nanos(before));
+}
 
-const policies::PriceBook& Ledger::price_book() const noexcept { return impl_->books.current(); }
+const policies::PriceBook& Ledger::price_book() const noexcept {
+    return impl_->books.current();
+}
 
 }  // namespace sandboxd::ledger

@@ -14,19 +14,25 @@ using Fields = std::array<std::uint64_t, kFields>;
 Fields fields_of(const Reading& r) {
     const Counters& c = r.figures.counters;
     const auto bits = [](std::int64_t value) { return static_cast<std::uint64_t>(value); };
-    return {bits(r.time),  c.wall_ns,      c.cpu_ns, c.memory_peak_bytes,  c.memory_kib_ms,     c.disk_bytes,
-            c.disk_kib_ms, c.egress_bytes, c.gpu_ns, bits(r.figures.cost), bits(r.figures.book)};
+    return {bits(r.time),         c.wall_ns,           c.cpu_ns,
+            c.memory_peak_bytes,  c.memory_kib_ms,     c.disk_bytes,
+            c.disk_kib_ms,        c.egress_bytes,      c.gpu_ns,
+            bits(r.figures.cost), bits(r.figures.book)};
 }
 
 Reading reading_of(const Fields& f) {
     return Reading{static_cast<std::int64_t>(f[0]),
-                   Figures{Counters{f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8]}, static_cast<std::int64_t>(f[9]),
-                           static_cast<std::int64_t>(f[10])}};
+                   Figures{Counters{f[1], f[2], f[3], f[4], f[5], f[6], f[7], f[8]},
+                           static_cast<std::int64_t>(f[9]), static_cast<std::int64_t>(f[10])}};
 }
 
 // Differences of either sign, with small ones short: 0, -1, 1, -2 become 0, 1, 2, 3.
-std::uint64_t zigzag(std::uint64_t difference) { return difference << 1 ^ (0 - (difference >> 63)); }
-std::uint64_t unzigzag(std::uint64_t value) { return value >> 1 ^ (0 - (value & 1)); }
+std::uint64_t zigzag(std::uint64_t difference) {
+    return difference << 1 ^ (0 - (difference >> 63));
+}
+std::uint64_t unzigzag(std::uint64_t value) {
+    return value >> 1 ^ (0 - (value & 1));
+}
 
 void put(std::string& out, std::uint64_t value) {
     while (value >= 0x80) {
@@ -49,7 +55,9 @@ bool get(std::string_view& bytes, std::uint64_t& out) {
     return false;
 }
 
-Error damaged() { return Error{Errc::internal, "ledger", "packed rows are damaged"}; }
+Error damaged() {
+    return Error{Errc::internal, "ledger", "packed rows are damaged"};
+}
 
 }  // namespace
 

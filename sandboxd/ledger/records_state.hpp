@@ -6,7 +6,8 @@
 
 namespace sandboxd::ledger {
 
-// What the parts of Records share: the database, and the statements of every request. The rare calls prepare their own.
+// What the parts of Records share: the database, and the statements of every request. The rare
+// calls prepare their own.
 struct Records::Impl {
     explicit Impl(Database& d) : database{d} {}
 

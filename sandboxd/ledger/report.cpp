@@ -11,7 +11,9 @@ namespace sandboxd::ledger {
 
 namespace {
 
-std::string date_of(std::int64_t day) { return to_rfc3339(WallTime{std::chrono::days{day}}).substr(0, 10); }
+std::string date_of(std::int64_t day) {
+    return to_rfc3339(WallTime{std::chrono::days{day}}).substr(0, 10);
+}
 
 // A sum, and the books that priced it.
 struct Total {
@@ -24,13 +26,16 @@ struct Total {
     }
 };
 
-// A life with rows in the period. `begin` is its last row before the period, if it has one; `end` its last row in it.
+// A life with rows in the period. `begin` is its last row before the period, if it has one; `end`
+// its last row in it.
 struct Active {
     History::Life life;
     std::optional<Reading> begin;
     Reading end;
 
-    [[nodiscard]] Figures used() const { return difference(end.figures, begin ? begin->figures : Figures{}); }
+    [[nodiscard]] Figures used() const {
+        return difference(end.figures, begin ? begin->figures : Figures{});
+    }
 };
 
 // By day since 1970 and tenant.
@@ -39,7 +44,11 @@ using Days = std::map<std::pair<std::int64_t, std::string>, Total>;
 class Report {
 public:
     Report(History& history, const Books& books, const UsageQuery& query)
-        : history_{history}, books_{books}, query_{query}, from_{nanos(query.from)}, to_{nanos(query.to)} {}
+        : history_{history},
+          books_{books},
+          query_{query},
+          from_{nanos(query.from)},
+          to_{nanos(query.to)} {}
 
     Result<UsagePage> make();
 
@@ -78,10 +87,18 @@ Result<UsagePage> Report::make() {
     for (const Active& active : active_) total.add(active.used());
     page_.total = usage_of(total);
     switch (query_.group_by) {
-        case GroupBy::tenant: add_tenants(); break;
-        case GroupBy::sandbox: add_sandboxes(); break;
-        case GroupBy::exec: SBX_CHECK(add_execs()); break;
-        case GroupBy::day: SBX_CHECK(add_days()); break;
+        case GroupBy::tenant:
+            add_tenants();
+            break;
+        case GroupBy::sandbox:
+            add_sandboxes();
+            break;
+        case GroupBy::exec:
+            SBX_CHECK(add_execs());
+            break;
+        case GroupBy::day:
+            SBX_CHECK(add_days());
+            break;
     }
     return std::move(page_);
 }
@@ -112,9 +129,11 @@ bool Report::put(const RowKey& key, UsageRow row, const Total& total) {
 
 Usage Report::usage_of(const Total& total) const {
     std::string names;
-    for (const std::int64_t book : total.books) names += (names.empty() ? "" : ",") + books_.label(book);
+    for (const std::int64_t book : total.books)
+        names += (names.empty() ? "" : ",") + books_.label(book);
     if (names.empty()) names = books_.current().id();
-    return Usage{total.figures.counters, total.figures.cost, books_.current().currency, std::move(names)};
+    return Usage{total.figures.counters, total.figures.cost, books_.current().currency,
+                 std::move(names)};
 }
 
 void Report::add_tenants() {
@@ -131,7 +150,9 @@ void Report::add_sandboxes() {
         const History::Life& life = active.life;
         Total total;
         total.add(active.used());
-        if (!put(RowKey{0, life.sandbox, life.id, 0}, UsageRow{life.tenant, life.sandbox, {}, {}, {}}, total)) return;
+        if (!put(RowKey{0, life.sandbox, life.id, 0},
+                 UsageRow{life.tenant, life.sandbox, {}, {}, {}}, total))
+            return;
     }
 }
 
@@ -146,8 +167,9 @@ Result<void> Report::add_execs() {
     return {};
 }
 
-// What is left of the sandbox after all of its execs is idle. Readings of an exec and of its sandbox are not taken at the
-// same nanosecond, so an exec may seem to have used a little more than its sandbox; that little is cut from the exec.
+// What is left of the sandbox after all of its execs is idle. Readings of an exec and of its
+// sandbox are not taken at the same nanosecond, so an exec may seem to have used a little more than
+// its sandbox; that little is cut from the exec.
 Result<void> Report::add_execs_of(const Active& active) {
     const History::Life& life = active.life;
     const std::int64_t first_hour = active.begin ? hour_of(active.begin->time) : INT64_MIN;
@@ -165,12 +187,13 @@ Result<void> Report::add_execs_of(const Active& active) {
     }
     Total idle;
     idle.add(rest);
-    put(RowKey{0, life.sandbox, life.id, kIdle}, UsageRow{life.tenant, life.sandbox, "idle", {}, {}}, idle);
+    put(RowKey{0, life.sandbox, life.id, kIdle},
+        UsageRow{life.tenant, life.sandbox, "idle", {}, {}}, idle);
     return {};
 }
 
-// Nothing when the exec has no rows in the period. It is looked at as of its sandbox's rows: a row of the exec that is
-// newer than the sandbox's last one is in no sum of the sandbox yet.
+// Nothing when the exec has no rows in the period. It is looked at as of its sandbox's rows: a row
+// of the exec that is newer than the sandbox's last one is in no sum of the sandbox yet.
 Result<std::optional<Figures>> Report::used_by(const History::Exec& exec, const Active& active) {
     std::optional<Figures> out;
     SBX_TRY(const auto end, history_.before(exec.series, active.end.time + 1));
@@ -188,18 +211,21 @@ Result<void> Report::add_days() {
     for (const Active& active : active_) SBX_CHECK(add_days_of(active, days));
     for (const auto& [key, total] : days) {
         const auto& [day, tenant] = key;
-        if (!put(RowKey{day, tenant, 0, 0}, UsageRow{tenant, {}, {}, date_of(day), {}}, total)) break;
+        if (!put(RowKey{day, tenant, 0, 0}, UsageRow{tenant, {}, {}, date_of(day), {}}, total))
+            break;
     }
     return {};
 }
 
 Result<void> Report::add_days_of(const Active& active, Days& days) {
-    // The last row of each day in the period. The period may cut its last hour: `end` stands for that one.
+    // The last row of each day in the period. The period may cut its last hour: `end` stands for
+    // that one.
     const std::int64_t last_hour = hour_of(active.end.time);
     SBX_TRY(const auto hours, history_.hours(active.life.series, hour_of(from_), last_hour));
     std::map<std::int64_t, Figures> last_of_day;
     for (const Reading& reading : hours) {
-        if (reading.time >= from_) last_of_day[day_of_hour(hour_of(reading.time))] = reading.figures;
+        if (reading.time >= from_)
+            last_of_day[day_of_hour(hour_of(reading.time))] = reading.figures;
     }
     last_of_day[day_of_hour(last_hour)] = active.end.figures;
     Figures before = active.begin ? active.begin->figures : Figures{};
@@ -212,7 +238,8 @@ Result<void> Report::add_days_of(const Active& active, Days& days) {
 
 }  // namespace
 
-Result<UsagePage> make_report(Database& database, History& history, const Books& books, const UsageQuery& query) {
+Result<UsagePage> make_report(Database& database, History& history, const Books& books,
+                              const UsageQuery& query) {
     if (query.limit == 0) return Error{Errc::invalid_argument, "limit", "must be at least 1"};
     // One snapshot for all of its reads, and one lock instead of one for each.
     SBX_TRY(Transaction snapshot, Transaction::begin_read(database));

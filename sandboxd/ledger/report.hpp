@@ -8,9 +8,9 @@
 
 namespace sandboxd::ledger {
 
-// Ledger::query. Everything is made of one thing, the figures of a sandbox's life at the bounds of a period, so that
-// every grouping has the same total.
-[[nodiscard]] Result<UsagePage> make_report(Database& database, History& history, const Books& books,
-                                            const UsageQuery& query);
+// Ledger::query. Everything is made of one thing, the figures of a sandbox's life at the bounds of
+// a period, so that every grouping has the same total.
+[[nodiscard]] Result<UsagePage> make_report(Database& database, History& history,
+                                            const Books& books, const UsageQuery& query);
 
 }  // namespace sandboxd::ledger

@@ -40,9 +40,10 @@ Result<SandboxRecord> read_sandbox(const Statement& row) {
     std::string env;
     std::string metadata;
     bool pause = false;
-    ColumnReader{row} >> s.id >> s.tenant >> s.template_name >> l.cpu_milli >> l.memory_bytes >> l.disk_bytes >>
-        l.pids >> l.output_bytes >> s.network >> s.allow_root >> env >> metadata >> s.timeout_s >> pause >>
-        s.created >> s.last_used >> s.provisional >> s.paused >> s.ended >> s.end_reason;
+    ColumnReader{row} >> s.id >> s.tenant >> s.template_name >> l.cpu_milli >> l.memory_bytes >>
+        l.disk_bytes >> l.pids >> l.output_bytes >> s.network >> s.allow_root >> env >> metadata >>
+        s.timeout_s >> pause >> s.created >> s.last_used >> s.provisional >> s.paused >> s.ended >>
+        s.end_reason;
     s.on_timeout = pause ? OnTimeout::pause : OnTimeout::kill;
     SBX_TRY(s.env, read_map("env", s.id, env));
     SBX_TRY(s.metadata, read_map("metadata", s.id, metadata));
@@ -52,10 +53,13 @@ Result<SandboxRecord> read_sandbox(const Statement& row) {
 }  // namespace
 
 Result<void> Records::Impl::prepare_sandboxes() {
-    SBX_TRY(put_sandbox,
-            database.prepare("INSERT OR REPLACE INTO sandboxes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+    SBX_TRY(
+        put_sandbox,
+        database.prepare(
+            "INSERT OR REPLACE INTO sandboxes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
     SBX_TRY(get_sandbox, database.prepare("SELECT * FROM sandboxes WHERE id = ?"));
-    SBX_TRY(put_exec, database.prepare("INSERT OR REPLACE INTO execs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+    SBX_TRY(put_exec,
+            database.prepare("INSERT OR REPLACE INTO execs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
     SBX_TRY(get_execs, database.prepare("SELECT * FROM execs WHERE sandbox = ? ORDER BY number"));
     return {};
 }
@@ -64,16 +68,18 @@ Result<void> Records::put_sandbox(const SandboxRecord& s) {
     SBX_TRY(const std::string env, write_map("env", s.env));
     SBX_TRY(const std::string metadata, write_map("metadata", s.metadata));
     const policies::Limits& l = s.limits;
-    ColumnWriter{impl_->put_sandbox} << s.id << s.tenant << s.template_name << l.cpu_milli << l.memory_bytes
-                                     << l.disk_bytes << l.pids << l.output_bytes << s.network << s.allow_root << env
-                                     << metadata << s.timeout_s << (s.on_timeout == OnTimeout::pause) << s.created
-                                     << s.last_used << s.provisional << s.paused << s.ended << s.end_reason;
+    ColumnWriter{impl_->put_sandbox}
+        << s.id << s.tenant << s.template_name << l.cpu_milli << l.memory_bytes << l.disk_bytes
+        << l.pids << l.output_bytes << s.network << s.allow_root << env << metadata << s.timeout_s
+        << (s.on_timeout == OnTimeout::pause) << s.created << s.last_used << s.provisional
+        << s.paused << s.ended << s.end_reason;
     return impl_->put_sandbox.run();
 }
 
 Result<std::vector<SandboxRecord>> Records::living_sandboxes() {
     SBX_TRY(Statement rows,
-            impl_->database.prepare("SELECT * FROM sandboxes WHERE ended IS NULL ORDER BY created, id"));
+            impl_->database.prepare(
+                "SELECT * FROM sandboxes WHERE ended IS NULL ORDER BY created, id"));
     std::vector<SandboxRecord> out;
     for (;;) {
         SBX_TRY(const bool row, rows.step());
@@ -95,9 +101,9 @@ Result<std::optional<SandboxRecord>> Records::sandbox(const SandboxId& id) {
 }
 
 Result<void> Records::put_exec(const ExecRecord& e) {
-    ColumnWriter{impl_->put_exec} << e.sandbox << e.number << e.command << e.cwd << e.user << e.pty << e.timeout_ms
-                                  << e.output_limit << e.on_output_limit << e.started << e.ended << e.status
-                                  << e.exit_code << e.signal;
+    ColumnWriter{impl_->put_exec} << e.sandbox << e.number << e.command << e.cwd << e.user << e.pty
+                                  << e.timeout_ms << e.output_limit << e.on_output_limit
+                                  << e.started << e.ended << e.status << e.exit_code << e.signal;
     return impl_->put_exec.run();
 }
 
@@ -109,8 +115,9 @@ Result<std::vector<ExecRecord>> Records::execs(const SandboxId& sandbox) {
         SBX_TRY(const bool row, rows->step());
         if (!row) return out;
         ExecRecord& e = out.emplace_back();
-        ColumnReader{*rows} >> e.sandbox >> e.number >> e.command >> e.cwd >> e.user >> e.pty >> e.timeout_ms >>
-            e.output_limit >> e.on_output_limit >> e.started >> e.ended >> e.status >> e.exit_code >> e.signal;
+        ColumnReader{*rows} >> e.sandbox >> e.number >> e.command >> e.cwd >> e.user >> e.pty >>
+            e.timeout_ms >> e.output_limit >> e.on_output_limit >> e.started >> e.ended >>
+            e.status >> e.exit_code >> e.signal;
     }
 }
 

@@ -12,7 +12,8 @@ using Wide = unsigned __int128;
 constexpr Wide kNanoseconds = 1'000'000'000;  // per second
 constexpr Wide kKibMs = Wide{1000} << 20;     // KiB·ms per GiB·s
 constexpr Wide kGib = Wide{1} << 30;
-// The least common multiple of the three: 2^30 · 5^9. Over it, terms in different units add up as integers.
+// The least common multiple of the three: 2^30 · 5^9. Over it, terms in different units add up as
+// integers.
 constexpr Wide kCommon = (Wide{1} << 30) * 1'953'125;
 static_assert(kCommon % kNanoseconds == 0 && kCommon % kKibMs == 0 && kCommon % kGib == 0);
 
@@ -31,8 +32,8 @@ policies::PicoMoney cost_of(const Counters& c, const policies::PriceBook& book) 
                                      {c.disk_kib_ms, book.disk_gib_second, kKibMs},
                                      {c.egress_bytes, book.egress_gib, kGib},
                                      {c.gpu_ns, book.gpu_second, kNanoseconds}}};
-    // Whole units and the rest are kept apart: a full quantity over kCommon could take 150 bits. A rest is below one
-    // unit, so its term stays below price · kCommon, which is under 2^115.
+    // Whole units and the rest are kept apart: a full quantity over kCommon could take 150 bits. A
+    // rest is below one unit, so its term stays below price · kCommon, which is under 2^115.
     Wide whole = 0;
     Wide rest = 0;
     for (const Term& term : terms) {

@@ -1,4 +1,5 @@
-// A process that is killed in the middle of its appends: what had been committed is there when the ledger opens again.
+// A process that is killed in the middle of its appends: what had been committed is there when the
+// ledger opens again.
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
@@ -37,11 +38,12 @@ std::array<Sample, 2> batch(std::uint64_t n) {
     const WallTime time = kStart + std::chrono::seconds{n};
     const auto id = SandboxId::trusted("sandbox0001");
     const auto tenant = TenantId::trusted("acme");
-    return {Sample{id, tenant, 1, time, counters, false}, Sample{id, tenant, 0, time, counters, false}};
+    return {Sample{id, tenant, 1, time, counters, false},
+            Sample{id, tenant, 0, time, counters, false}};
 }
 
-// Runs only in the child: appends until it is killed, and reports each batch that append() said was durable. Compacts
-// now and then, so that the kill can come in the middle of that too.
+// Runs only in the child: appends until it is killed, and reports each batch that append() said was
+// durable. Compacts now and then, so that the kill can come in the middle of that too.
 TEST_CASE("append until killed", "[.crash-child]") {
     const char* path = std::getenv(kPathVariable);
     REQUIRE(path != nullptr);
@@ -64,7 +66,8 @@ pid_t spawn_child(const std::string& path, int report) {
     posix_spawn_file_actions_t actions;
     REQUIRE(::posix_spawn_file_actions_init(&actions) == 0);
     REQUIRE(::posix_spawn_file_actions_adddup2(&actions, report, kReportFd) == 0);
-    REQUIRE(::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0) == 0);
+    REQUIRE(::posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0) ==
+            0);
     std::string self = "/proc/self/exe";
     std::string test = "append until killed";
     const std::array<char*, 3> argv{self.data(), test.data(), nullptr};
@@ -85,7 +88,8 @@ std::uint64_t append_and_kill(const std::string& path, std::uint64_t batches) {
     write_end.reset();
     std::uint64_t reported = 0;
     std::uint64_t n = 0;
-    for (std::uint64_t i = 0; i < batches && ::read(read_end.get(), &n, sizeof n) == sizeof n; ++i) reported = n;
+    for (std::uint64_t i = 0; i < batches && ::read(read_end.get(), &n, sizeof n) == sizeof n; ++i)
+        reported = n;
     REQUIRE(::kill(pid, SIGKILL) == 0);
     while (::read(read_end.get(), &n, sizeof n) == sizeof n) reported = n;
     int status = 0;

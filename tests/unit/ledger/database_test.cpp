@@ -12,8 +12,10 @@
 namespace sandboxd::ledger {
 namespace {
 
-constexpr std::array<const char*, 1> kFirst{"CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;"};
-constexpr std::array<const char*, 2> kSecond{kFirst[0], "ALTER TABLE notes ADD COLUMN stars INTEGER;"};
+constexpr std::array<const char*, 1> kFirst{
+    "CREATE TABLE notes(id INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;"};
+constexpr std::array<const char*, 2> kSecond{kFirst[0],
+                                             "ALTER TABLE notes ADD COLUMN stars INTEGER;"};
 
 std::int64_t number(Database& database, const char* sql) {
     auto statement = database.prepare(sql);
@@ -62,7 +64,11 @@ TEST_CASE("values come back as they were bound") {
     REQUIRE(statement);
     const std::string odd("a\0b\xff", 4);
     const std::array<std::byte, 3> blob{std::byte{0}, std::byte{255}, std::byte{7}};
-    statement->bind(1, INT64_MIN).bind(2, std::string_view{odd}).bind_blob(3, blob).bind_null(4).bind(5, std::string_view{});
+    statement->bind(1, INT64_MIN)
+        .bind(2, std::string_view{odd})
+        .bind_blob(3, blob)
+        .bind_null(4)
+        .bind(5, std::string_view{});
     const auto row = statement->step();
     REQUIRE(row);
     REQUIRE(*row);
@@ -141,7 +147,8 @@ TEST_CASE("migrations run once each, and only those that are new") {
 TEST_CASE("a migration that fails changes nothing") {
     const auto database = Database::open(":memory:");
     REQUIRE(database);
-    constexpr std::array<const char*, 2> kBroken{"CREATE TABLE half(id INTEGER) STRICT;", "CREATE TABLE half(id INTEGER) STRICT;"};
+    constexpr std::array<const char*, 2> kBroken{"CREATE TABLE half(id INTEGER) STRICT;",
+                                                 "CREATE TABLE half(id INTEGER) STRICT;"};
     CHECK(!(*database)->migrate("half", kBroken));
     CHECK(number(**database, "SELECT count(*) FROM sqlite_schema WHERE name = 'half'") == 0);
     CHECK(number(**database, "SELECT count(*) FROM schema_versions") == 0);
@@ -155,7 +162,8 @@ TEST_CASE("a database of a newer sandboxd is refused and stays as it is") {
     const auto older = (*database)->migrate("notes", kFirst);
     REQUIRE(!older);
     CHECK(older.error().is(Errc::incompatible));
-    CHECK_THAT(older.error().message(), Catch::Contains("newer sandboxd") && Catch::Contains("state.db"));
+    CHECK_THAT(older.error().message(),
+               Catch::Contains("newer sandboxd") && Catch::Contains("state.db"));
     CHECK(number(**database, "SELECT version FROM schema_versions") == 2);
 }
 
@@ -164,7 +172,8 @@ TEST_CASE("a full disk is disk_full, and what was there stays readable") {
     const auto database = Database::open(dir.file("state.db"));
     REQUIRE(database);
     REQUIRE((*database)->migrate("notes", kFirst));
-    REQUIRE((*database)->execute("INSERT INTO notes VALUES(1, 'first'); PRAGMA max_page_count = 12;"));
+    REQUIRE(
+        (*database)->execute("INSERT INTO notes VALUES(1, 'first'); PRAGMA max_page_count = 12;"));
     auto insert = (*database)->prepare("INSERT INTO notes(text) VALUES(?)");
     REQUIRE(insert);
     const std::string page(4000, 'x');
@@ -196,7 +205,8 @@ TEST_CASE("a damaged page is found when it is read, and the file and the cure ar
         REQUIRE((*database)->migrate("notes", kFirst));
         auto insert = (*database)->prepare("INSERT INTO notes(text) VALUES(?)");
         REQUIRE(insert);
-        for (int i = 0; i < 100; ++i) REQUIRE(insert->bind(1, std::string_view{std::string(900, 'x')}).run());
+        for (int i = 0; i < 100; ++i)
+            REQUIRE(insert->bind(1, std::string_view{std::string(900, 'x')}).run());
     }
     {
         std::fstream file{path, std::ios::in | std::ios::out | std::ios::binary};

@@ -8,15 +8,17 @@
 namespace sandboxd::ledger {
 
 bool operator==(const UsageRow& a, const UsageRow& b) {
-    return a.tenant == b.tenant && a.sandbox == b.sandbox && a.exec == b.exec && a.day == b.day && a.usage == b.usage;
+    return a.tenant == b.tenant && a.sandbox == b.sandbox && a.exec == b.exec && a.day == b.day &&
+           a.usage == b.usage;
 }
 
 std::ostream& operator<<(std::ostream& out, const UsageRow& row) {
     const Counters& c = row.usage.counters;
-    return out << row.tenant << " " << row.sandbox << " " << row.exec << " " << row.day << " wall " << c.wall_ns << " cpu "
-               << c.cpu_ns << " peak " << c.memory_peak_bytes << " memory " << c.memory_kib_ms << " disk " << c.disk_bytes
-               << " " << c.disk_kib_ms << " egress " << c.egress_bytes << " gpu " << c.gpu_ns << " cost "
-               << row.usage.cost << " " << row.usage.price_book;
+    return out << row.tenant << " " << row.sandbox << " " << row.exec << " " << row.day << " wall "
+               << c.wall_ns << " cpu " << c.cpu_ns << " peak " << c.memory_peak_bytes << " memory "
+               << c.memory_kib_ms << " disk " << c.disk_bytes << " " << c.disk_kib_ms << " egress "
+               << c.egress_bytes << " gpu " << c.gpu_ns << " cost " << row.usage.cost << " "
+               << row.usage.price_book;
 }
 
 namespace {
@@ -37,31 +39,39 @@ policies::PriceBook odd_prices() {
     return book;
 }
 
-// A world of sandboxes with execs that use things, are sampled now and then, end, and whose ids come back.
+// A world of sandboxes with execs that use things, are sampled now and then, end, and whose ids
+// come back.
 class World {
 public:
     explicit World(unsigned seed) : random_{seed} {}
 
     // A batch as the sampler makes it: execs before their sandbox. Now and then a row is repeated.
     std::vector<Sample> next_batch() {
-        now_ += std::chrono::nanoseconds{below(4) == 0 ? below(20'000'000'000'000) : below(3'000'000'000)};
+        now_ += std::chrono::nanoseconds{below(4) == 0 ? below(20'000'000'000'000)
+                                                       : below(3'000'000'000)};
         std::vector<Sample> out;
         for (int i = 0; i < 3; ++i) sample(boxes_[below(boxes_.size())], out);
         return out;
     }
 
-    std::uint64_t below(std::uint64_t end) { return std::uniform_int_distribution<std::uint64_t>{0, end - 1}(random_); }
+    std::uint64_t below(std::uint64_t end) {
+        return std::uniform_int_distribution<std::uint64_t>{0, end - 1}(random_);
+    }
     [[nodiscard]] WallTime start() const { return kStart; }
     [[nodiscard]] WallTime now() const { return now_; }
     WallTime some_time() {
         const auto span = static_cast<std::uint64_t>((now_ - kStart).count()) + 7'200'000'000'000;
         const WallTime exact = kStart - 1h + std::chrono::nanoseconds{below(span)};
         switch (below(4)) {
-            case 0: return std::chrono::floor<std::chrono::days>(exact);
-            case 1: return std::chrono::floor<std::chrono::hours>(exact);
+            case 0:
+                return std::chrono::floor<std::chrono::days>(exact);
+            case 1:
+                return std::chrono::floor<std::chrono::hours>(exact);
             // The very time of a row: the bound belongs to the later period.
-            case 2: return times_.empty() ? exact : times_[below(times_.size())];
-            default: return exact;
+            case 2:
+                return times_.empty() ? exact : times_[below(times_.size())];
+            default:
+                return exact;
         }
     }
 
@@ -78,7 +88,8 @@ private:
         std::uint64_t execs = 0;
     };
 
-    static constexpr WallTime kStart = std::chrono::sys_days{std::chrono::year{2026} / 1 / 30} + 22h;
+    static constexpr WallTime kStart =
+        std::chrono::sys_days{std::chrono::year{2026} / 1 / 30} + 22h;
 
     void use(Counters& exec, Counters& box) {
         const std::uint64_t cpu = below(2'000'000'000);
@@ -94,11 +105,14 @@ private:
         }
     }
 
-    void put(const Box& box, std::uint64_t exec, const Counters& used, bool final, std::vector<Sample>& out) {
+    void put(const Box& box, std::uint64_t exec, const Counters& used, bool final,
+             std::vector<Sample>& out) {
         // The wall clock is sometimes set back.
-        const WallTime time = below(20) == 0 ? now_ - std::chrono::nanoseconds{below(5'000'000'000'000)} : now_;
+        const WallTime time =
+            below(20) == 0 ? now_ - std::chrono::nanoseconds{below(5'000'000'000'000)} : now_;
         times_.push_back(time);
-        out.push_back({SandboxId::trusted(box.id), TenantId::trusted(box.tenant), exec, time, used, final});
+        out.push_back(
+            {SandboxId::trusted(box.id), TenantId::trusted(box.tenant), exec, time, used, final});
         if (below(10) == 0) out.push_back(out.back());
     }
 
@@ -123,7 +137,8 @@ private:
         box.used.disk_kib_ms += box.used.disk_bytes >> 10;
         const bool ends = box.running.empty() && below(6) == 0;
         put(box, 0, box.used, ends, out);
-        // An id that a caller chose is used again, perhaps by another tenant. It begins below what it ended with.
+        // An id that a caller chose is used again, perhaps by another tenant. It begins below what
+        // it ended with.
         if (ends) box = Box{box.id, below(2) == 0 ? "acme" : "globex", {}, {}, 0};
     }
 
@@ -154,8 +169,10 @@ UsageQuery random_query(World& world) {
     query.from = world.some_time();
     query.to = world.some_time();
     if (query.to < query.from) std::swap(query.from, query.to);
-    if (world.below(3) == 0) query.tenant = TenantId::trusted(world.below(2) == 0 ? "acme" : "globex");
-    if (world.below(3) == 0) query.sandbox = SandboxId::trusted("sandbox000" + std::to_string(1 + world.below(4)));
+    if (world.below(3) == 0)
+        query.tenant = TenantId::trusted(world.below(2) == 0 ? "acme" : "globex");
+    if (world.below(3) == 0)
+        query.sandbox = SandboxId::trusted("sandbox000" + std::to_string(1 + world.below(4)));
     query.limit = 1 + world.below(40);
     return query;
 }
@@ -181,8 +198,9 @@ void check_sums(Ledger& ledger, UsageQuery query, const Usage& total) {
             sum.gpu_ns += c.gpu_ns;
             cost += row.usage.cost;
         }
-        if (group == GroupBy::exec) sum.wall_ns = total.counters.wall_ns;        // execs overlap
-        if (group == GroupBy::day) sum.disk_bytes = total.counters.disk_bytes;  // a last value, day by day
+        if (group == GroupBy::exec) sum.wall_ns = total.counters.wall_ns;  // execs overlap
+        if (group == GroupBy::day)
+            sum.disk_bytes = total.counters.disk_bytes;  // a last value, day by day
         CHECK(sum == total.counters);
         CHECK(cost == total.cost);
     }
@@ -191,7 +209,8 @@ void check_sums(Ledger& ledger, UsageQuery query, const Usage& total) {
 void compare(Ledger& ledger, const NaiveLedger& model, UsageQuery query) {
     for (const GroupBy group : kGroups) {
         query.group_by = group;
-        INFO("group " << static_cast<int>(group) << " from " << nanos(query.from) << " to " << nanos(query.to));
+        INFO("group " << static_cast<int>(group) << " from " << nanos(query.from) << " to "
+                      << nanos(query.to));
         const UsagePage expected = model.query(query);
         const UsagePage page = all_pages(ledger, query);
         REQUIRE(page.rows == expected.rows);
@@ -238,7 +257,8 @@ void compare_with_model(unsigned seed) {
     }
 }
 
-TEST_CASE("whatever is appended, restarted and compacted, answers are those of a list of all rows") {
+TEST_CASE(
+    "whatever is appended, restarted and compacted, answers are those of a list of all rows") {
     for (unsigned seed = 1; seed <= 3; ++seed) compare_with_model(seed);
 }
 
@@ -271,8 +291,10 @@ TEST_CASE("periods that meet add up to the period over them, to the last pico-do
         CHECK(first.cost + second.cost == both.cost);
         CHECK(first.counters.cpu_ns + second.counters.cpu_ns == both.counters.cpu_ns);
         CHECK(first.counters.wall_ns + second.counters.wall_ns == both.counters.wall_ns);
-        CHECK(first.counters.memory_kib_ms + second.counters.memory_kib_ms == both.counters.memory_kib_ms);
-        CHECK(first.counters.egress_bytes + second.counters.egress_bytes == both.counters.egress_bytes);
+        CHECK(first.counters.memory_kib_ms + second.counters.memory_kib_ms ==
+              both.counters.memory_kib_ms);
+        CHECK(first.counters.egress_bytes + second.counters.egress_bytes ==
+              both.counters.egress_bytes);
     }
 }
 

@@ -1,68 +1,9 @@
-#include "sandboxd/ledger/ledger.hpp"
-
-#include <algorithm>
-#include <catch2/catch.hpp>
-#include <limits>
-
-#include "temp_dir.hpp"
+#include "ledger_fixture.hpp"
 
 namespace sandboxd::ledger {
 namespace {
 
 using namespace std::chrono_literals;
-
-constexpr WallTime kNoon = std::chrono::sys_days{std::chrono::year{2026} / 1 / 31} + 12h;
-constexpr WallTime kMidnight = kNoon + 12h;
-
-policies::PriceBook cpu_book(std::uint64_t per_second, std::uint32_t version = 1) {
-    policies::PriceBook book;
-    book.version = version;
-    book.cpu_second = per_second;
-    return book;
-}
-
-Sample make_sample(const char* sandbox, const char* tenant, std::uint64_t exec, WallTime time, std::uint64_t cpu_s,
-              bool final = false) {
-    Counters counters;
-    counters.cpu_ns = cpu_s * 1'000'000'000;
-    return {SandboxId::trusted(sandbox), TenantId::trusted(tenant), exec, time, counters, final};
-}
-
-struct Book {
-    std::unique_ptr<Database> database;
-    std::unique_ptr<Ledger> ledger;
-
-    explicit Book(const std::string& path = ":memory:", policies::PriceBook book = cpu_book(1'000'000),
-                  NodeIdentity node = {}) {
-        auto opened = Database::open(path);
-        REQUIRE(opened);
-        database = *std::move(opened);
-        auto made = Ledger::open(*database, node, std::move(book));
-        REQUIRE(made);
-        ledger = *std::move(made);
-    }
-
-    void append(std::initializer_list<Sample> samples) {
-        REQUIRE(ledger->append(std::span{samples.begin(), samples.size()}));
-    }
-    UsagePage query(GroupBy group, WallTime from = kNoon - 24h, WallTime to = kNoon + 240h) {
-        UsageQuery query;
-        query.group_by = group;
-        query.from = from;
-        query.to = to;
-        auto page = ledger->query(query);
-        REQUIRE(page);
-        return *std::move(page);
-    }
-    std::int64_t number(const char* sql) {
-        auto statement = database->prepare(sql);
-        REQUIRE(statement);
-        REQUIRE(statement->step());
-        return statement->integer(0);
-    }
-};
-
-std::uint64_t cpu_s(const Usage& usage) { return usage.counters.cpu_ns / 1'000'000'000; }
 
 TEST_CASE("an empty ledger answers with nothing, in its own currency") {
     Book book;
@@ -79,9 +20,12 @@ TEST_CASE("an empty ledger answers with nothing, in its own currency") {
 
 TEST_CASE("a period begins with its first nanosecond and ends before its last") {
     Book book;
-    book.append({make_sample("sandbox0001", "acme", 0, kNoon, 3), make_sample("sandbox0001", "acme", 0, kNoon + 1s, 5),
+    book.append({make_sample("sandbox0001", "acme", 0, kNoon, 3),
+                 make_sample("sandbox0001", "acme", 0, kNoon + 1s, 5),
                  make_sample("sandbox0001", "acme", 0, kNoon + 2s, 9)});
-    const auto used = [&](WallTime from, WallTime to) { return cpu_s(book.query(GroupBy::tenant, from, to).total); };
+    const auto used = [&](WallTime from, WallTime to) {
+        return cpu_s(book.query(GroupBy::tenant, from, to).total);
+    };
     CHECK(used(kNoon, kNoon + 1s) == 3);
     CHECK(used(kNoon, kNoon + 1s + 1ns) == 5);
     CHECK(used(kNoon + 1ns, kNoon + 1s + 1ns) == 2);
@@ -95,12 +39,17 @@ TEST_CASE("a period begins with its first nanosecond and ends before its last") 
 
 TEST_CASE("what a row counts belongs to the day of the row") {
     Book book;
-    book.append({make_sample("sandbox0001", "acme", 0, kMidnight - 1s, 3), make_sample("sandbox0001", "acme", 0, kMidnight, 5),
-                 make_sample("sandbox0001", "acme", 0, kMidnight + 50h, 9), make_sample("sandbox0002", "globex", 0, kMidnight, 1)});
+    book.append({make_sample("sandbox0001", "acme", 0, kMidnight - 1s, 3),
+                 make_sample("sandbox0001", "acme", 0, kMidnight, 5),
+                 make_sample("sandbox0001", "acme", 0, kMidnight + 50h, 9),
+                 make_sample("sandbox0002", "globex", 0, kMidnight, 1)});
     const UsagePage page = book.query(GroupBy::day);
     REQUIRE(page.rows.size() == 4);
     const std::array<std::tuple<const char*, const char*, std::uint64_t>, 4> expected{
-        {{"2026-01-31", "acme", 3}, {"2026-02-01", "acme", 2}, {"2026-02-01", "globex", 1}, {"2026-02-03", "acme", 4}}};
+        {{"2026-01-31", "acme", 3},
+         {"2026-02-01", "acme", 2},
+         {"2026-02-01", "globex", 1},
+         {"2026-02-03", "acme", 4}}};
     for (std::size_t i = 0; i < expected.size(); ++i) {
         CHECK(page.rows[i].day == std::get<0>(expected[i]));
         CHECK(page.rows[i].tenant == std::get<1>(expected[i]));
@@ -111,7 +60,8 @@ TEST_CASE("what a row counts belongs to the day of the row") {
 
 TEST_CASE("execs and idle add up to the sandbox, and idle is never negative") {
     Book book;
-    book.append({make_sample("sandbox0001", "acme", 1, kNoon, 4), make_sample("sandbox0001", "acme", 2, kNoon, 3),
+    book.append({make_sample("sandbox0001", "acme", 1, kNoon, 4),
+                 make_sample("sandbox0001", "acme", 2, kNoon, 3),
                  make_sample("sandbox0001", "acme", 0, kNoon, 9)});
     UsagePage page = book.query(GroupBy::exec);
     REQUIRE(page.rows.size() == 3);
@@ -122,7 +72,8 @@ TEST_CASE("execs and idle add up to the sandbox, and idle is never negative") {
     CHECK(cpu_s(page.rows[2].usage) == 2);
 
     // The exec was read a moment later than its sandbox, and seems to have used more.
-    book.append({make_sample("sandbox0001", "acme", 1, kNoon + 1s, 4), make_sample("sandbox0001", "acme", 2, kNoon + 1s, 8),
+    book.append({make_sample("sandbox0001", "acme", 1, kNoon + 1s, 4),
+                 make_sample("sandbox0001", "acme", 2, kNoon + 1s, 8),
                  make_sample("sandbox0001", "acme", 0, kNoon + 1s, 10)});
     page = book.query(GroupBy::exec);
     REQUIRE(page.rows.size() == 3);
@@ -158,7 +109,8 @@ TEST_CASE("the wall time of execs overlaps; idle is what is left of the sandbox'
 
 TEST_CASE("an exec's row that is newer than its sandbox's counts with the sandbox's next row") {
     Book book;
-    book.append({make_sample("sandbox0001", "acme", 1, kNoon, 1), make_sample("sandbox0001", "acme", 0, kNoon, 1)});
+    book.append({make_sample("sandbox0001", "acme", 1, kNoon, 1),
+                 make_sample("sandbox0001", "acme", 0, kNoon, 1)});
     book.append({make_sample("sandbox0001", "acme", 1, kNoon + 500ms, 4, true)});
     UsagePage page = book.query(GroupBy::exec);
     REQUIRE(page.rows.size() == 2);
@@ -186,10 +138,12 @@ TEST_CASE("a figure that goes back is refused, the whole batch with it, and name
         const char* name;
         std::uint64_t Counters::*figure;
     };
-    for (const Case& c : {Case{"wall_ns", &Counters::wall_ns}, Case{"cpu_ns", &Counters::cpu_ns},
-                          Case{"memory_peak_bytes", &Counters::memory_peak_bytes},
-                          Case{"memory_kib_ms", &Counters::memory_kib_ms}, Case{"disk_kib_ms", &Counters::disk_kib_ms},
-                          Case{"egress_bytes", &Counters::egress_bytes}, Case{"gpu_ns", &Counters::gpu_ns}}) {
+    for (const Case& c :
+         {Case{"wall_ns", &Counters::wall_ns}, Case{"cpu_ns", &Counters::cpu_ns},
+          Case{"memory_peak_bytes", &Counters::memory_peak_bytes},
+          Case{"memory_kib_ms", &Counters::memory_kib_ms},
+          Case{"disk_kib_ms", &Counters::disk_kib_ms},
+          Case{"egress_bytes", &Counters::egress_bytes}, Case{"gpu_ns", &Counters::gpu_ns}}) {
         INFO(c.name);
         Book book;
         Sample begin = make_sample("sandbox0001", "acme", 7, kNoon, 0);
@@ -203,7 +157,8 @@ TEST_CASE("a figure that goes back is refused, the whole batch with it, and name
         const auto result = book.ledger->append(batch);
         REQUIRE(!result);
         CHECK(result.error().is(Errc::conflict));
-        CHECK_THAT(result.error().message(), Catch::Contains("sandbox0001") && Catch::Contains(c.name) &&
+        CHECK_THAT(result.error().message(), Catch::Contains("sandbox0001") &&
+                                                 Catch::Contains(c.name) &&
                                                  Catch::Contains(exec_id_from_number(7).str()));
         CHECK(book.number("SELECT count(*) FROM journal") == 1);
         const auto other = book.ledger->last(good.sandbox, 8);
@@ -236,8 +191,10 @@ TEST_CASE("a living sandbox can't change its tenant") {
 
 TEST_CASE("an id that is used again after its end begins a new life, also for another tenant") {
     Book book;
-    book.append({make_sample("sandbox0001", "acme", 1, kNoon, 5, true), make_sample("sandbox0001", "acme", 0, kNoon, 6, true)});
-    book.append({make_sample("sandbox0001", "acme", 0, kNoon + 60s, 1), make_sample("sandbox0001", "acme", 1, kNoon + 61s, 1),
+    book.append({make_sample("sandbox0001", "acme", 1, kNoon, 5, true),
+                 make_sample("sandbox0001", "acme", 0, kNoon, 6, true)});
+    book.append({make_sample("sandbox0001", "acme", 0, kNoon + 60s, 1),
+                 make_sample("sandbox0001", "acme", 1, kNoon + 61s, 1),
                  make_sample("sandbox0001", "acme", 0, kNoon + 61s, 2, true)});
     book.append({make_sample("sandbox0001", "globex", 0, kNoon + 120s, 4)});
     UsagePage page = book.query(GroupBy::tenant);
@@ -257,7 +214,8 @@ TEST_CASE("an id that is used again after its end begins a new life, also for an
 
 TEST_CASE("a late row of a sandbox that has ended is not charged from zero") {
     Book book;
-    book.append({make_sample("sandbox0001", "acme", 1, kNoon, 5), make_sample("sandbox0001", "acme", 0, kNoon, 6, true)});
+    book.append({make_sample("sandbox0001", "acme", 1, kNoon, 5),
+                 make_sample("sandbox0001", "acme", 0, kNoon, 6, true)});
     book.append({make_sample("sandbox0001", "acme", 1, kNoon + 1s, 5, true)});
     book.append({make_sample("sandbox0001", "acme", 0, kNoon + 1s, 6, true)});
     const UsagePage page = book.query(GroupBy::sandbox);
@@ -289,112 +247,10 @@ TEST_CASE("figures that SQLite can't hold are refused, not stored as something e
     CHECK(result.error().is(Errc::invalid_argument));
 }
 
-TEST_CASE("sums over many sandboxes stay at the largest number rather than wrapping") {
-    Book book;
-    for (const char* id : {"sandbox0001", "sandbox0002", "sandbox0003"}) {
-        Sample s = make_sample(id, "acme", 0, kNoon, 0);
-        s.counters.memory_kib_ms = (1ULL << 63) - 1;
-        book.append({s});
-    }
-    CHECK(book.query(GroupBy::tenant).total.counters.memory_kib_ms == std::numeric_limits<std::uint64_t>::max());
-}
-
-TEST_CASE("a new price book changes no cost of the past") {
-    const TempDir dir;
-    {
-        Book book{dir.file("state.db"), cpu_book(1'000'000, 1)};
-        book.append({make_sample("sandbox0001", "acme", 0, kNoon, 10)});
-        CHECK(book.query(GroupBy::sandbox).total.cost == 10'000'000);
-    }
-    Book book{dir.file("state.db"), cpu_book(3'000'000, 2)};
-    UsagePage page = book.query(GroupBy::sandbox);
-    CHECK(page.total.cost == 10'000'000);
-    CHECK(page.total.price_book == "default@1");
-    book.append({make_sample("sandbox0001", "acme", 0, kNoon + 1s, 12), make_sample("sandbox0002", "acme", 0, kNoon + 1s, 1)});
-    page = book.query(GroupBy::sandbox);
-    CHECK(page.rows.at(0).usage.cost == 16'000'000);
-    CHECK(page.rows.at(1).usage.cost == 3'000'000);
-    CHECK(page.rows.at(1).usage.price_book == "default@2");
-    CHECK(book.query(GroupBy::sandbox, kNoon + 1ns).total.cost == 9'000'000);
-    CHECK(book.query(GroupBy::sandbox, kNoon, kNoon + 1ns).total.cost == 10'000'000);
-    CHECK(book.ledger->price_book().version == 2);
-    // A sum over lives that different books priced names both.
-    book.append({make_sample("sandbox0001", "acme", 0, kNoon + 2s, 12, true)});
-    CHECK(book.query(GroupBy::tenant, kNoon, kNoon + 1ns).total.price_book == "default@1");
-}
-
-TEST_CASE("a name and a version of a price book mean one thing, and a ledger has one currency") {
-    const TempDir dir;
-    { const Book book{dir.file("state.db"), cpu_book(1'000'000)}; }
-    const auto database = Database::open(dir.file("state.db"));
-    REQUIRE(database);
-    const auto edited = Ledger::open(**database, {}, cpu_book(2'000'000));
-    REQUIRE(!edited);
-    CHECK(edited.error().is(Errc::conflict));
-    CHECK_THAT(edited.error().message(), Catch::Contains("default@1") && Catch::Contains("raise the version"));
-    auto euros = cpu_book(1'000'000, 2);
-    euros.currency = "EUR";
-    const auto foreign = Ledger::open(**database, {}, euros);
-    REQUIRE(!foreign);
-    CHECK(foreign.error().is(Errc::incompatible));
-    CHECK_THAT(foreign.error().message(), Catch::Contains("EUR") && Catch::Contains("USD"));
-    CHECK(Ledger::open(**database, {}, cpu_book(1'000'000)));
-}
-
-TEST_CASE("pages join without a gap or a repetition, also when rows come between them") {
-    Book book;
-    for (int i = 0; i < 10; ++i) {
-        const std::string id = "sandbox00" + std::to_string(10 + i * 2);
-        book.append({make_sample(id.c_str(), "acme", 0, kNoon, 1)});
-    }
-    UsageQuery query;
-    query.from = kNoon;
-    query.to = kNoon + 1h;
-    query.group_by = GroupBy::sandbox;
-    query.limit = 3;
-    std::vector<std::string> seen;
-    for (int pages = 0;; ++pages) {
-        REQUIRE(pages < 5);
-        const auto page = book.ledger->query(query);
-        REQUIRE(page);
-        CHECK(cpu_s(page->total) == 10 + static_cast<std::uint64_t>(pages));
-        for (const UsageRow& row : page->rows) seen.push_back(row.sandbox);
-        query.cursor = page->next_cursor;
-        if (query.cursor.empty()) break;
-        // Before what the next page begins with: it must shift nothing.
-        const std::string early = "sandbox000" + std::to_string(pages);
-        book.append({make_sample(early.c_str(), "acme", 0, kNoon, 1)});
-    }
-    CHECK(seen.size() == 10);
-    CHECK(std::is_sorted(seen.begin(), seen.end()));
-}
-
-TEST_CASE("a page that ends with the last row has no cursor, and a strange cursor is refused") {
-    Book book;
-    book.append({make_sample("sandbox0001", "acme", 0, kNoon, 1), make_sample("sandbox0002", "acme", 0, kNoon, 1)});
-    UsageQuery query;
-    query.from = kNoon;
-    query.to = kNoon + 1h;
-    query.group_by = GroupBy::sandbox;
-    query.limit = 2;
-    auto page = book.ledger->query(query);
-    REQUIRE(page);
-    CHECK(page->rows.size() == 2);
-    CHECK(page->next_cursor.empty());
-    query.cursor = "rows please";
-    page = book.ledger->query(query);
-    REQUIRE(!page);
-    CHECK(page.error().is(Errc::invalid_argument));
-    query.cursor.clear();
-    query.limit = 0;
-    page = book.ledger->query(query);
-    REQUIRE(!page);
-    CHECK(page.error().is(Errc::invalid_argument));
-}
-
 TEST_CASE("a query names a tenant, a sandbox, both or neither") {
     Book book;
-    book.append({make_sample("sandbox0001", "acme", 0, kNoon, 1), make_sample("sandbox0002", "acme", 0, kNoon, 2),
+    book.append({make_sample("sandbox0001", "acme", 0, kNoon, 1),
+                 make_sample("sandbox0002", "acme", 0, kNoon, 2),
                  make_sample("sandbox0003", "globex", 0, kNoon, 4)});
     const auto used = [&](std::optional<TenantId> tenant, std::optional<SandboxId> sandbox) {
         UsageQuery query;
@@ -413,52 +269,24 @@ TEST_CASE("a query names a tenant, a sandbox, both or neither") {
     CHECK(used(TenantId::trusted("acme"), SandboxId::trusted("sandbox0003")) == 0);
 }
 
-TEST_CASE("compaction empties the journal of whole hours, gives no number twice, and changes no answer") {
-    const TempDir dir;
-    const NodeIdentity node{0, 0, 3, 9};
-    UsagePage before;
-    {
-        Book book{dir.file("state.db"), cpu_book(1'000'000), node};
-        for (std::uint64_t i = 0; i < 100; ++i) {
-            book.append({make_sample("sandbox0001", "acme", 0, kNoon + std::chrono::minutes{i}, i)});
-        }
-        before = book.query(GroupBy::sandbox, kNoon + 17min + 1s, kNoon + 43min + 1s);
-        CHECK(book.number("SELECT count(*) FROM journal WHERE node = 3 AND epoch = 9") == 100);
-        REQUIRE(book.ledger->compact(kNoon + 119min));
-        CHECK(book.number("SELECT count(*) FROM journal") == 40);
-        REQUIRE(book.ledger->compact(kNoon + 120min));
-        CHECK(book.number("SELECT count(*) FROM journal") == 0);
-        CHECK(book.number("SELECT count(*) FROM packed") == 2);
-    }
-    Book book{dir.file("state.db"), cpu_book(1'000'000), node};
-    const UsagePage after = book.query(GroupBy::sandbox, kNoon + 17min + 1s, kNoon + 43min + 1s);
-    REQUIRE(after.rows.size() == 1);
-    CHECK(after.rows[0].usage == before.rows[0].usage);
-    CHECK(cpu_s(after.total) == 26);
-    book.append({make_sample("sandbox0001", "acme", 0, kNoon + 3h, 200)});
-    CHECK(book.number("SELECT seq FROM journal") == 101);
-    CHECK(cpu_s(book.query(GroupBy::sandbox).total) == 200);
-    REQUIRE(book.ledger->compact(WallTime::min()));
-    REQUIRE(book.ledger->compact(WallTime::max()));
-    CHECK(cpu_s(book.query(GroupBy::sandbox).total) == 200);
+TEST_CASE("a sandbox whose first row is older than its exec's is found in the hour of that row") {
+    Book book;
+    book.append({make_sample("sandbox0001", "acme", 1, kNoon, 1)});
+    book.append(
+        {make_sample("sandbox0001", "acme", 0, kNoon - 2h, 2)});  // the wall clock was set back
+    CHECK(cpu_s(book.query(GroupBy::tenant, kNoon - 3h, kNoon - 1h).total) == 2);
 }
 
-TEST_CASE("a full disk refuses an append and the ledger goes on when there is space again") {
-    const TempDir dir;
-    Book book{dir.file("state.db")};
-    book.append({make_sample("sandbox0001", "acme", 0, kNoon, 1)});
-    REQUIRE(book.database->execute("PRAGMA max_page_count = 1"));  // of what it has now
-    std::vector<Sample> many;
-    for (std::uint64_t i = 0; i < 2000; ++i) many.push_back(make_sample("sandbox0001", "acme", 1 + i, kNoon + 1s, i));
-    many.push_back(make_sample("sandbox0001", "acme", 0, kNoon + 1s, 9));
-    const auto full = book.ledger->append(many);
-    REQUIRE(!full);
-    CHECK(full.error().is(Errc::disk_full));
-    CHECK(cpu_s(book.query(GroupBy::tenant).total) == 1);
-    REQUIRE(book.database->execute("PRAGMA max_page_count = 1000000"));
-    REQUIRE(book.ledger->append(many));
-    CHECK(cpu_s(book.query(GroupBy::tenant).total) == 9);
-    CHECK(book.number("SELECT max(seq) - count(*) FROM journal") == 0);
+TEST_CASE("an exec that runs over hours is found in each of them") {
+    Book book;
+    for (std::uint64_t hour = 0; hour < 4; ++hour) {
+        const WallTime time = kNoon + std::chrono::hours{hour};
+        book.append({make_sample("sandbox0001", "acme", 1, time, hour),
+                     make_sample("sandbox0001", "acme", 0, time, hour)});
+    }
+    const UsagePage page = book.query(GroupBy::exec, kNoon + 2h, kNoon + 3h);
+    REQUIRE(page.rows.size() == 2);
+    CHECK(cpu_s(page.rows[0].usage) == 1);
 }
 
 }  // namespace

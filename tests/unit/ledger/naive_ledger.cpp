@@ -7,12 +7,14 @@ namespace sandboxd::ledger {
 
 namespace {
 
-std::string day_of(WallTime time) { return to_rfc3339(time).substr(0, 10); }
+std::string day_of(WallTime time) {
+    return to_rfc3339(time).substr(0, 10);
+}
 
 bool falls(const Counters& a, const Counters& b) {
-    return b.wall_ns < a.wall_ns || b.cpu_ns < a.cpu_ns || b.memory_peak_bytes < a.memory_peak_bytes ||
-           b.memory_kib_ms < a.memory_kib_ms || b.disk_kib_ms < a.disk_kib_ms || b.egress_bytes < a.egress_bytes ||
-           b.gpu_ns < a.gpu_ns;
+    return b.wall_ns < a.wall_ns || b.cpu_ns < a.cpu_ns ||
+           b.memory_peak_bytes < a.memory_peak_bytes || b.memory_kib_ms < a.memory_kib_ms ||
+           b.disk_kib_ms < a.disk_kib_ms || b.egress_bytes < a.egress_bytes || b.gpu_ns < a.gpu_ns;
 }
 
 // Both parts of one whole: `part` gets at most what is left.
@@ -31,7 +33,8 @@ void NaiveLedger::append(const Sample& sample) {
     }
     if (life != nullptr && life->closed) {
         const auto& rows = life->series[sample.exec];
-        if (life->tenant != sample.tenant.str() || (!rows.empty() && falls(rows.back().counters, sample.counters))) {
+        if (life->tenant != sample.tenant.str() ||
+            (!rows.empty() && falls(rows.back().counters, sample.counters))) {
             life = nullptr;
         }
     }
@@ -85,14 +88,16 @@ void NaiveLedger::accumulate(Usage& sum, const Usage& part) {
     sum.cost += part.cost;
 }
 
-void NaiveLedger::add_exec_rows(const Life& life, const Row* begin, const Row& end, std::vector<UsageRow>& out) const {
+void NaiveLedger::add_exec_rows(const Life& life, const Row* begin, const Row& end,
+                                std::vector<UsageRow>& out) const {
     const auto tick = std::chrono::nanoseconds{1};
     Usage rest = between(begin, end);
     for (const auto& [exec, rows] : life.series) {
         if (exec == 0) continue;
         const Row* exec_end = last_before(rows, end.time + tick);
         if (exec_end == nullptr || (begin != nullptr && exec_end->time <= begin->time)) continue;
-        Usage used = between(begin == nullptr ? nullptr : last_before(rows, begin->time + tick), *exec_end);
+        Usage used =
+            between(begin == nullptr ? nullptr : last_before(rows, begin->time + tick), *exec_end);
         Counters& left = rest.counters;
         Counters& part = used.counters;
         left.wall_ns -= std::min(left.wall_ns, part.wall_ns);
@@ -109,17 +114,25 @@ void NaiveLedger::add_exec_rows(const Life& life, const Row* begin, const Row& e
     out.push_back({life.tenant, life.sandbox, "idle", {}, rest});
 }
 
-void NaiveLedger::add_rows(const Life& life, const UsageQuery& query, std::vector<UsageRow>& out) const {
+void NaiveLedger::add_rows(const Life& life, const UsageQuery& query,
+                           std::vector<UsageRow>& out) const {
     const auto series = life.series.find(0);
     if (series == life.series.end()) return;
     const Row* end = last_before(series->second, query.to);
     if (end == nullptr || end->time < query.from) return;
     const Row* begin = last_before(series->second, query.from);
     switch (query.group_by) {
-        case GroupBy::tenant: out.push_back({life.tenant, {}, {}, {}, between(begin, *end)}); return;
-        case GroupBy::sandbox: out.push_back({life.tenant, life.sandbox, {}, {}, between(begin, *end)}); return;
-        case GroupBy::exec: add_exec_rows(life, begin, *end, out); return;
-        case GroupBy::day: break;
+        case GroupBy::tenant:
+            out.push_back({life.tenant, {}, {}, {}, between(begin, *end)});
+            return;
+        case GroupBy::sandbox:
+            out.push_back({life.tenant, life.sandbox, {}, {}, between(begin, *end)});
+            return;
+        case GroupBy::exec:
+            add_exec_rows(life, begin, *end, out);
+            return;
+        case GroupBy::day:
+            break;
     }
     const Row* before = begin;
     for (const Row& row : series->second) {
@@ -140,7 +153,8 @@ UsagePage NaiveLedger::query(const UsageQuery& query) const {
         if (query.sandbox && life.sandbox != query.sandbox->str()) continue;
         lives.push_back(&life);
     }
-    std::stable_sort(lives.begin(), lives.end(), [](const Life* a, const Life* b) { return a->sandbox < b->sandbox; });
+    std::stable_sort(lives.begin(), lives.end(),
+                     [](const Life* a, const Life* b) { return a->sandbox < b->sandbox; });
     UsagePage out;
     out.total.currency = book_.currency;
     out.total.price_book = book_.id();

@@ -8,8 +8,8 @@
 
 namespace sandboxd::ledger {
 
-// What Ledger promises, written for reading and not for speed: every row in memory, every answer by looking at all of
-// them. Shares no code with the real one but cost_of().
+// What Ledger promises, written for reading and not for speed: every row in memory, every answer by
+// looking at all of them. Shares no code with the real one but cost_of().
 class NaiveLedger {
 public:
     explicit NaiveLedger(policies::PriceBook book) : book_{std::move(book)} {}
@@ -35,7 +35,8 @@ private:
     static Usage between(const Row* begin, const Row& end);
     static void accumulate(Usage& sum, const Usage& part);
     void add_rows(const Life& life, const UsageQuery& query, std::vector<UsageRow>& out) const;
-    void add_exec_rows(const Life& life, const Row* begin, const Row& end, std::vector<UsageRow>& out) const;
+    void add_exec_rows(const Life& life, const Row* begin, const Row& end,
+                       std::vector<UsageRow>& out) const;
 
     policies::PriceBook book_;
     std::vector<Life> lives_;

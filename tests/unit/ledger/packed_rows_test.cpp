@@ -11,7 +11,9 @@ namespace {
 
 std::vector<Reading> an_hour(unsigned seed) {
     std::mt19937_64 random{seed};
-    const auto below = [&](std::uint64_t end) { return std::uniform_int_distribution<std::uint64_t>{0, end - 1}(random); };
+    const auto below = [&](std::uint64_t end) {
+        return std::uniform_int_distribution<std::uint64_t>{0, end - 1}(random);
+    };
     std::vector<Reading> out;
     Reading row;
     row.time = 1'769'900'000'000'000'000;
@@ -77,9 +79,12 @@ TEST_CASE("packed rows that were cut or changed are no crash, and a cut inside a
 }
 
 TEST_CASE("hours and days round down on both sides of 1970") {
-    static_assert(hour_of(0) == 0 && hour_of(kNanosPerHour - 1) == 0 && hour_of(kNanosPerHour) == 1);
-    static_assert(hour_of(-1) == -1 && hour_of(-kNanosPerHour) == -1 && hour_of(-kNanosPerHour - 1) == -2);
-    static_assert(day_of_hour(23) == 0 && day_of_hour(24) == 1 && day_of_hour(-1) == -1 && day_of_hour(-24) == -1);
+    static_assert(hour_of(0) == 0 && hour_of(kNanosPerHour - 1) == 0 &&
+                  hour_of(kNanosPerHour) == 1);
+    static_assert(hour_of(-1) == -1 && hour_of(-kNanosPerHour) == -1 &&
+                  hour_of(-kNanosPerHour - 1) == -2);
+    static_assert(day_of_hour(23) == 0 && day_of_hour(24) == 1 && day_of_hour(-1) == -1 &&
+                  day_of_hour(-24) == -1);
     CHECK(hour_of(std::numeric_limits<std::int64_t>::min()) < 0);
 }
 
@@ -89,7 +94,8 @@ TEST_CASE("a cursor comes back as the key that it was made of, for its own group
     const auto back = read_cursor(GroupBy::exec, cursor);
     REQUIRE(back);
     CHECK(*back == key);
-    for (const GroupBy other : {GroupBy::tenant, GroupBy::sandbox, GroupBy::day}) CHECK(!read_cursor(other, cursor));
+    for (const GroupBy other : {GroupBy::tenant, GroupBy::sandbox, GroupBy::day})
+        CHECK(!read_cursor(other, cursor));
     for (const char* bad : {"x", "zz", "65", "6530", "7430", "653a2e302e302e", "652e2e2e"}) {
         const auto result = read_cursor(GroupBy::exec, bad);
         INFO(bad);

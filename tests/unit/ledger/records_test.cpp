@@ -11,25 +11,28 @@ bool operator==(const TenantRecord& a, const TenantRecord& b) {
     return a.id == b.id && a.limits == b.limits && a.created == b.created;
 }
 bool operator==(const KeyRecord& a, const KeyRecord& b) {
-    return a.id == b.id && a.tenant == b.tenant && a.hash == b.hash && a.label == b.label && a.admin == b.admin &&
-           a.created == b.created && a.revoked == b.revoked;
+    return a.id == b.id && a.tenant == b.tenant && a.hash == b.hash && a.label == b.label &&
+           a.admin == b.admin && a.created == b.created && a.revoked == b.revoked;
 }
 bool operator==(const SandboxRecord& a, const SandboxRecord& b) {
-    return a.id == b.id && a.tenant == b.tenant && a.template_name == b.template_name && a.limits == b.limits &&
-           a.network == b.network && a.allow_root == b.allow_root && a.env == b.env && a.metadata == b.metadata &&
-           a.timeout_s == b.timeout_s && a.on_timeout == b.on_timeout && a.created == b.created &&
-           a.last_used == b.last_used && a.provisional == b.provisional && a.paused == b.paused &&
-           a.ended == b.ended && a.end_reason == b.end_reason;
+    return a.id == b.id && a.tenant == b.tenant && a.template_name == b.template_name &&
+           a.limits == b.limits && a.network == b.network && a.allow_root == b.allow_root &&
+           a.env == b.env && a.metadata == b.metadata && a.timeout_s == b.timeout_s &&
+           a.on_timeout == b.on_timeout && a.created == b.created && a.last_used == b.last_used &&
+           a.provisional == b.provisional && a.paused == b.paused && a.ended == b.ended &&
+           a.end_reason == b.end_reason;
 }
 bool operator==(const ExecRecord& a, const ExecRecord& b) {
-    return a.sandbox == b.sandbox && a.number == b.number && a.command == b.command && a.cwd == b.cwd &&
-           a.user == b.user && a.pty == b.pty && a.timeout_ms == b.timeout_ms && a.output_limit == b.output_limit &&
-           a.on_output_limit == b.on_output_limit && a.started == b.started && a.ended == b.ended &&
-           a.status == b.status && a.exit_code == b.exit_code && a.signal == b.signal;
+    return a.sandbox == b.sandbox && a.number == b.number && a.command == b.command &&
+           a.cwd == b.cwd && a.user == b.user && a.pty == b.pty && a.timeout_ms == b.timeout_ms &&
+           a.output_limit == b.output_limit && a.on_output_limit == b.on_output_limit &&
+           a.started == b.started && a.ended == b.ended && a.status == b.status &&
+           a.exit_code == b.exit_code && a.signal == b.signal;
 }
 bool operator==(const IdempotencyRecord& a, const IdempotencyRecord& b) {
-    return a.tenant == b.tenant && a.key == b.key && a.request_fingerprint == b.request_fingerprint &&
-           a.status == b.status && a.content_type == b.content_type && a.body == b.body && a.created == b.created;
+    return a.tenant == b.tenant && a.key == b.key &&
+           a.request_fingerprint == b.request_fingerprint && a.status == b.status &&
+           a.content_type == b.content_type && a.body == b.body && a.created == b.created;
 }
 
 namespace {
@@ -38,7 +41,8 @@ using namespace std::chrono_literals;
 
 constexpr auto kU64 = std::numeric_limits<std::uint64_t>::max();
 constexpr auto kU32 = std::numeric_limits<std::uint32_t>::max();
-constexpr WallTime kNow = std::chrono::sys_days{std::chrono::year{2026} / 1 / 31} + 12h + 123456789ns;
+constexpr WallTime kNow =
+    std::chrono::sys_days{std::chrono::year{2026} / 1 / 31} + 12h + 123456789ns;
 
 // A file that is opened anew for every look, so that only what is on the disk counts.
 struct Store {
@@ -72,7 +76,11 @@ SandboxRecord full_sandbox(const std::string& id) {
     s.limits = {kU32, kU64, kU64 - 1, 12345, kU64 / 2 + 7};
     s.network = "allow:example.org";
     s.allow_root = false;
-    s.env = {{"PATH", "/bin"}, {"EMPTY", ""}, {"", "no name"}, {"ÜNI", "ähh \"quoted\" \\ \n\t"}, {"NUL", std::string("a\0b", 3)}};
+    s.env = {{"PATH", "/bin"},
+             {"EMPTY", ""},
+             {"", "no name"},
+             {"ÜNI", "ähh \"quoted\" \\ \n\t"},
+             {"NUL", std::string("a\0b", 3)}};
     s.metadata = {{"team", "research"}, {"emoji", "🧪"}};
     s.timeout_s = 86400;
     s.on_timeout = OnTimeout::pause;
@@ -106,9 +114,10 @@ ExecRecord full_exec(const std::string& sandbox, std::uint64_t exec) {
 
 TEST_CASE("tenants come back as they were put, and are replaced") {
     Store store;
-    TenantRecord tenant{TenantId::trusted("acme"),
-                        {{kU32, kU64, kU64 - 1, 77, kU64 - 2}, 3, kU64 - 3, kU64 - 4, 5, kU64 - 5, kU64 - 6, false},
-                        kNow};
+    TenantRecord tenant{
+        TenantId::trusted("acme"),
+        {{kU32, kU64, kU64 - 1, 77, kU64 - 2}, 3, kU64 - 3, kU64 - 4, 5, kU64 - 5, kU64 - 6, false},
+        kNow};
     REQUIRE(store.records->put_tenant({TenantId::trusted("zeta"), {}, kNow}));
     REQUIRE(store.records->put_tenant(tenant));
     tenant.limits.sandboxes = 4;
@@ -122,9 +131,12 @@ TEST_CASE("tenants come back as they were put, and are replaced") {
 
 TEST_CASE("keys come back with their hash, and can be revoked once") {
     Store store;
-    KeyRecord key{KeyId::trusted("key00001"), TenantId::trusted("acme"), {}, "laptop", true, kNow, {}};
-    for (std::size_t i = 0; i < key.hash.size(); ++i) key.hash[i] = static_cast<std::byte>(i * 9);  // begins with 0
-    KeyRecord other{KeyId::trusted("key00002"), TenantId::trusted("acme"), {}, "", false, kNow + 1s, kNow + 2s};
+    KeyRecord key{
+        KeyId::trusted("key00001"), TenantId::trusted("acme"), {}, "laptop", true, kNow, {}};
+    for (std::size_t i = 0; i < key.hash.size(); ++i)
+        key.hash[i] = static_cast<std::byte>(i * 9);  // begins with 0
+    KeyRecord other{
+        KeyId::trusted("key00002"), TenantId::trusted("acme"), {}, "", false, kNow + 1s, kNow + 2s};
     other.hash.fill(std::byte{0xff});
     REQUIRE(store.records->put_key(other));
     REQUIRE(store.records->put_key(key));
@@ -181,7 +193,10 @@ TEST_CASE("a sandbox comes back byte for byte, ended or not") {
 
 TEST_CASE("living sandboxes are those that have not ended, the oldest first") {
     Store store;
-    for (const auto& [id, age] : {std::pair{"sandbox000b", 1s}, {"sandbox000a", 2s}, {"sandbox000d", 3s}, {"sandbox000c", 3s}}) {
+    for (const auto& [id, age] : {std::pair{"sandbox000b", 1s},
+                                  {"sandbox000a", 2s},
+                                  {"sandbox000d", 3s},
+                                  {"sandbox000c", 3s}}) {
         SandboxRecord s = full_sandbox(id);
         s.created = kNow - age;
         s.ended.reset();
@@ -319,8 +334,10 @@ TEST_CASE("pruning forgets what ended before, with its execs, and nothing else")
     REQUIRE(store.records->put_exec(orphan));
     ExecRecord fresh_orphan = full_exec("sandboxgone", 2);
     REQUIRE(store.records->put_exec(fresh_orphan));  // its sandbox's record may come yet
-    REQUIRE(store.records->claim_idempotency({TenantId::trusted("acme"), "old", "f", 0, "", "", kNow - 1ns}));
-    REQUIRE(store.records->claim_idempotency({TenantId::trusted("acme"), "new", "f", 0, "", "", kNow}));
+    REQUIRE(store.records->claim_idempotency(
+        {TenantId::trusted("acme"), "old", "f", 0, "", "", kNow - 1ns}));
+    REQUIRE(
+        store.records->claim_idempotency({TenantId::trusted("acme"), "new", "f", 0, "", "", kNow}));
 
     REQUIRE(store.records->prune(kNow));
 
@@ -342,10 +359,12 @@ TEST_CASE("pruning forgets what ended before, with its execs, and nothing else")
     CHECK(known("sandboxlive"));
     CHECK(execs_of("sandboxlive") == 1);
     CHECK(execs_of("sandboxgone") == 1);
-    auto claim = store.records->claim_idempotency({TenantId::trusted("acme"), "old", "g", 0, "", "", kNow});
+    auto claim =
+        store.records->claim_idempotency({TenantId::trusted("acme"), "old", "g", 0, "", "", kNow});
     REQUIRE(claim);
     CHECK(!*claim);
-    claim = store.records->claim_idempotency({TenantId::trusted("acme"), "new", "g", 0, "", "", kNow});
+    claim =
+        store.records->claim_idempotency({TenantId::trusted("acme"), "new", "g", 0, "", "", kNow});
     REQUIRE(claim);
     CHECK(*claim);
 }

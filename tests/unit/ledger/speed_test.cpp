@@ -14,7 +14,8 @@ using namespace std::chrono_literals;
 constexpr WallTime kStart = std::chrono::sys_days{std::chrono::year{2026} / 1 / 31};
 
 double milliseconds(std::chrono::steady_clock::time_point since) {
-    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since).count();
+    return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - since)
+        .count();
 }
 
 std::vector<Sample> second(std::uint64_t n, std::size_t sandboxes) {
@@ -34,7 +35,8 @@ std::vector<Sample> second(std::uint64_t n, std::size_t sandboxes) {
     return out;
 }
 
-TEST_CASE("a second of 100 sandboxes with an exec each, and queries over an hour of them", "[.speed]") {
+TEST_CASE("a second of 100 sandboxes with an exec each, and queries over an hour of them",
+          "[.speed]") {
     const TempDir dir;
     auto database = Database::open(dir.file("state.db"));
     REQUIRE(database);
@@ -51,17 +53,21 @@ TEST_CASE("a second of 100 sandboxes with an exec each, and queries over an hour
         REQUIRE((*ledger)->append(samples));
         worst = std::max(worst, milliseconds(one));
     }
-    std::cout << "append of 200 samples: mean " << milliseconds(begin) / kSeconds << " ms, worst " << worst << " ms\n";
-    std::cout << "file: " << std::filesystem::file_size(dir.file("state.db")) / (200 * kSeconds) << " bytes per row\n";
+    std::cout << "append of 200 samples: mean " << milliseconds(begin) / kSeconds << " ms, worst "
+              << worst << " ms\n";
+    std::cout << "file: " << std::filesystem::file_size(dir.file("state.db")) / (200 * kSeconds)
+              << " bytes per row\n";
     const auto ask = [&](const char* when) {
-        for (const GroupBy group : {GroupBy::tenant, GroupBy::sandbox, GroupBy::exec, GroupBy::day}) {
+        for (const GroupBy group :
+             {GroupBy::tenant, GroupBy::sandbox, GroupBy::exec, GroupBy::day}) {
             UsageQuery query;
             query.group_by = group;
             query.from = kStart + 123s + 1ns;
             query.to = kStart + 877s;
             const auto one = std::chrono::steady_clock::now();
             REQUIRE((*ledger)->query(query));
-            std::cout << when << " query of 200000 rows, group " << static_cast<int>(group) << ": " << milliseconds(one) << " ms\n";
+            std::cout << when << " query of 200000 rows, group " << static_cast<int>(group) << ": "
+                      << milliseconds(one) << " ms\n";
         }
     };
     ask("journal");
@@ -72,7 +78,8 @@ TEST_CASE("a second of 100 sandboxes with an exec each, and queries over an hour
     auto size = (*database)->prepare("SELECT sum(length(rows)) FROM packed");
     REQUIRE(size);
     REQUIRE(size->step());
-    std::cout << "packed: " << size->integer(0) / static_cast<std::int64_t>(200 * kSeconds) << " bytes per row\n";
+    std::cout << "packed: " << size->integer(0) / static_cast<std::int64_t>(200 * kSeconds)
+              << " bytes per row\n";
 }
 
 }  // namespace

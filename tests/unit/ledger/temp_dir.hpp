@@ -13,7 +13,8 @@ namespace sandboxd::ledger {
 class TempDir {
 public:
     TempDir() {
-        std::string pattern = (std::filesystem::temp_directory_path() / "ledger_test.XXXXXX").string();
+        std::string pattern =
+            (std::filesystem::temp_directory_path() / "ledger_test.XXXXXX").string();
         SBX_ASSERT(::mkdtemp(pattern.data()) != nullptr);
         path_ = pattern;
     }
@@ -24,7 +25,9 @@ public:
     TempDir(const TempDir&) = delete;
     TempDir& operator=(const TempDir&) = delete;
 
-    [[nodiscard]] std::string file(const std::string& name) const { return (path_ / name).string(); }
+    [[nodiscard]] std::string file(const std::string& name) const {
+        return (path_ / name).string();
+    }
 
 private:
     std::filesystem::path path_;

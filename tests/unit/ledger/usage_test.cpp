@@ -55,7 +55,8 @@ TEST_CASE("the total is rounded down once, not each of its parts") {
     counters.cpu_ns = 500'000'000;
     counters.gpu_ns = 499'999'999;
     CHECK(cost_of(counters, book) == 0);
-    // Half a pico and half a pico are one, and units that have no common divisor but 2^20 add up just as well.
+    // Half a pico and half a pico are one, and units that have no common divisor but 2^20 add up
+    // just as well.
     counters.gpu_ns = 500'000'000;
     CHECK(cost_of(counters, book) == 1);
     counters.gpu_ns = 250'000'000;
@@ -80,18 +81,34 @@ TEST_CASE("a cost stays at the largest integer instead of wrapping") {
 
 TEST_CASE("the cost never falls as counters grow, and parts never cost more than the whole") {
     std::mt19937_64 random{20260131};
-    const auto below = [&](std::uint64_t end) { return std::uniform_int_distribution<std::uint64_t>{0, end - 1}(random); };
+    const auto below = [&](std::uint64_t end) {
+        return std::uniform_int_distribution<std::uint64_t>{0, end - 1}(random);
+    };
     for (int i = 0; i < 2000; ++i) {
-        const PriceBook book{"odd", 1, "USD", below(1'000'000'000), below(1'000'000'000), below(1000),
-                             below(1'000'000), below(1'000'000'000'000), below(1'000'000'000)};
+        const PriceBook book{"odd",
+                             1,
+                             "USD",
+                             below(1'000'000'000),
+                             below(1'000'000'000),
+                             below(1000),
+                             below(1'000'000),
+                             below(1'000'000'000'000),
+                             below(1'000'000'000)};
         const auto some = [&] {
-            return Counters{below(1ULL << 40), below(1ULL << 40), 0,          below(1ULL << 40),
-                            0,                 below(1ULL << 40), below(1ULL << 36), below(1ULL << 40)};
+            return Counters{
+                below(1ULL << 40), below(1ULL << 40), 0, below(1ULL << 40), 0, below(1ULL << 40),
+                below(1ULL << 36), below(1ULL << 40)};
         };
         const Counters a = some();
         const Counters b = some();
-        const Counters both{a.wall_ns + b.wall_ns, a.cpu_ns + b.cpu_ns, 0, a.memory_kib_ms + b.memory_kib_ms, 0,
-                            a.disk_kib_ms + b.disk_kib_ms, a.egress_bytes + b.egress_bytes, a.gpu_ns + b.gpu_ns};
+        const Counters both{a.wall_ns + b.wall_ns,
+                            a.cpu_ns + b.cpu_ns,
+                            0,
+                            a.memory_kib_ms + b.memory_kib_ms,
+                            0,
+                            a.disk_kib_ms + b.disk_kib_ms,
+                            a.egress_bytes + b.egress_bytes,
+                            a.gpu_ns + b.gpu_ns};
         CHECK(cost_of(both, book) >= cost_of(a, book));
         const PicoMoney apart = cost_of(a, book) + cost_of(b, book);
         CHECK(cost_of(both, book) >= apart);

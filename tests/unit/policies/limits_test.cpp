@@ -38,7 +38,8 @@ TEST_CASE("one unit above the ceiling is refused, and the facts say what was ask
         {"memory_mb", [](Limits& l) { l.memory_bytes += 16ULL << 30; }, memory_mb + 512, memory_mb},
         {"disk_mb", [](Limits& l) { l.disk_bytes = (64ULL << 30) + 1; }, disk_mb + 1, disk_mb},
         {"pids", [](Limits& l) { l.pids = 4097; }, std::int64_t{4097}, std::int64_t{4096}},
-        {"output_mb", [](Limits& l) { l.output_bytes = 9ULL << 30; }, std::int64_t{9216}, output_mb},
+        {"output_mb", [](Limits& l) { l.output_bytes = 9ULL << 30; }, std::int64_t{9216},
+         output_mb},
     };
     for (const Case& c : cases) {
         INFO(c.limit);

@@ -31,9 +31,9 @@ std::string refusal(const json& book) {
 TEST_CASE("every price goes to its own field, exactly") {
     json book = valid();
     book["description"] = "why";
-    book["prices"] = {{"cpu_second", "0.0000131"},   {"memory_gib_second", "0.000000000001"},
-                      {"wall_second", "1"},          {"disk_gib_second", "999999.999999999999"},
-                      {"egress_gib", "0.09"},        {"gpu_second", "0.000583"}};
+    book["prices"] = {{"cpu_second", "0.0000131"}, {"memory_gib_second", "0.000000000001"},
+                      {"wall_second", "1"},        {"disk_gib_second", "999999.999999999999"},
+                      {"egress_gib", "0.09"},      {"gpu_second", "0.000583"}};
     const auto result = parse_price_book(book.dump());
     REQUIRE(result);
     PriceBook expected;
@@ -127,9 +127,9 @@ TEST_CASE("of two prices for one thing neither is taken") {
     REQUIRE(!result);
     CHECK_THAT(result.error().message(), Catch::Contains("gpu_second is there twice"));
     // The same key on two levels is two keys.
-    CHECK_THAT(refusal({{"name", "a"}, {"version", 1}, {"currency", "USD"},
-                        {"prices", {{"name", "1"}}}}),
-               Catch::Contains("unknown key prices.name"));
+    CHECK_THAT(
+        refusal({{"name", "a"}, {"version", 1}, {"currency", "USD"}, {"prices", {{"name", "1"}}}}),
+        Catch::Contains("unknown key prices.name"));
 }
 
 TEST_CASE("the shipped price book is valid and says where its prices come from") {
