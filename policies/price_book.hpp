@@ -27,7 +27,9 @@ struct PriceBook {
     [[nodiscard]] std::string id() const { return name + "@" + std::to_string(version); }
 };
 
-// Strict: unknown keys, floats and negative numbers are refused. Prices are decimal strings ("0.0000131").
+// {"name", "version", "currency", "description"?, "prices": {"cpu_second": "0.0000131", ...}}. Strict: unknown or
+// repeated keys, floats, negative numbers and more than 12 decimals are refused (invalid_argument, naming the key). A
+// price that is not there is 0. `description` is for people.
 [[nodiscard]] Result<PriceBook> parse_price_book(std::string_view json);
 
 // "0.000123": at least six decimals, more when they are not zero, exact.

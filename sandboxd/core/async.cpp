@@ -4,6 +4,7 @@
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
+#include <boost/asio/error.hpp>
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -142,6 +143,22 @@ struct TaskGroup::Impl {
     Event idle;
 };
 
+namespace {
+
+// After a cancellation, Asio throws operation_aborted out of the next co_await: the ordinary end of a cancelled task.
+void report_failure(const std::string& task, const std::exception_ptr& failure, bool cancelled) {
+    try {
+        std::rethrow_exception(failure);
+    } catch (const boost::system::system_error& e) {
+        if (cancelled && e.code() == asio::error::operation_aborted) return;
+        log::error("task failed", {{"task", task}, {"error", e.what()}});
+    } catch (const std::exception& e) {
+        log::error("task failed", {{"task", task}, {"error", e.what()}});
+    }
+}
+
+}  // namespace
+
 TaskGroup::TaskGroup(asio::any_io_executor executor) : impl_{std::make_shared<Impl>(std::move(executor))} {}
 
 TaskGroup::~TaskGroup() { SBX_ASSERT(impl_->children.empty()); }
@@ -151,13 +168,7 @@ void TaskGroup::spawn(std::string name, asio::awaitable<void> task) {
     child->name = std::move(name);
     // The handler keeps Impl alive: the group may be gone when a child that outlived join() ends.
     auto finished = [impl = impl_, child](std::exception_ptr failure) {
-        if (failure) {
-            try {
-                std::rethrow_exception(failure);
-            } catch (const std::exception& e) {
-                log::error("task failed", {{"task", child->name}, {"error", e.what()}});
-            }
-        }
+        if (failure) report_failure(child->name, failure, impl->cancelled);
         impl->children.erase(child);
         if (impl->children.empty()) impl->idle.notify();
     };

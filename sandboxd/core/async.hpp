@@ -48,8 +48,9 @@ public:
     explicit BlockingPool(unsigned threads);
     ~BlockingPool();  // joins; queued work is dropped
 
-    // `work` runs on a pool thread; what it captures must be owned by it. Not interrupted by
-    // cancellation: the coroutine waits for the work to end.
+    // `work` runs on a pool thread; what it captures must be owned by it. It must not throw: there
+    // is nobody on that thread to catch it. Not interrupted by cancellation: the coroutine waits
+    // for the work to end.
     [[nodiscard]] asio::awaitable<void> run(std::function<void()> work);
 
 private:
@@ -58,7 +59,8 @@ private:
 };
 
 // Owns child coroutines: cancels and awaits them before it is gone. An exception that leaves a child
-// is logged and ends that child only.
+// is logged and ends that child only; the one that Asio throws out of a cancelled child's next
+// co_await is its ordinary end and is not logged.
 class TaskGroup {
 public:
     explicit TaskGroup(asio::any_io_executor executor);

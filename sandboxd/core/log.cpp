@@ -61,6 +61,8 @@ void Field::append_json(std::string& out) const {
         out += '"';
     } else if (const auto* number = std::get_if<std::int64_t>(&value_)) {
         out += std::to_string(*number);
+    } else if (const auto* natural = std::get_if<std::uint64_t>(&value_)) {
+        out += std::to_string(*natural);
     } else {
         out += std::get<bool>(value_) ? "true" : "false";
     }
@@ -106,8 +108,12 @@ void write(Level level, std::string_view event, Fields fields) {
 
 void append_escaped(std::string& out, std::string_view text, std::size_t limit) {
     const bool cut = text.size() > limit;
+    if (cut) {
+        text = text.substr(0, limit);
+        text = text.substr(0, utf8::complete_prefix(text));
+    }
     std::string valid;
-    utf8::append_valid(valid, text.substr(0, limit));
+    utf8::append_valid(valid, text);
     for (const char c : valid) {
         switch (c) {
             case '"': out += "\\\""; break;

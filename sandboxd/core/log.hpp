@@ -23,7 +23,13 @@ public:
     Field(std::string_view key, bool value) : key_{key}, value_{value} {}
     template <class T>
         requires std::is_integral_v<T>
-    Field(std::string_view key, T value) : key_{key}, value_{static_cast<std::int64_t>(value)} {}
+    Field(std::string_view key, T value) : key_{key} {
+        if constexpr (std::is_signed_v<T>) {
+            value_ = static_cast<std::int64_t>(value);
+        } else {
+            value_ = static_cast<std::uint64_t>(value);
+        }
+    }
     // The message, and the place where it was made.
     Field(std::string_view key, const Error& error);
 
@@ -32,7 +38,7 @@ public:
 
 private:
     std::string_view key_;
-    std::variant<std::string, std::int64_t, bool> value_;
+    std::variant<std::string, std::int64_t, std::uint64_t, bool> value_;
 };
 
 using Fields = std::initializer_list<Field>;
@@ -47,7 +53,8 @@ inline void info(std::string_view event, Fields fields = {}) { write(Level::info
 inline void warn(std::string_view event, Fields fields = {}) { write(Level::warn, event, fields); }
 inline void error(std::string_view event, Fields fields = {}) { write(Level::error, event, fields); }
 
-// Appends `text` as the inside of a JSON string; invalid UTF-8 becomes U+FFFD.
+// Appends `text` as the inside of a JSON string; invalid UTF-8 becomes U+FFFD. More than `limit` bytes are cut between
+// characters, and end with an ellipsis.
 void append_escaped(std::string& out, std::string_view text, std::size_t limit = 1024);
 
 }  // namespace sandboxd::log

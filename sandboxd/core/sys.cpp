@@ -66,6 +66,9 @@ Result<void> mkdirat(int dir, const char* path, mode_t mode) {
 Result<void> ensure_dir(const std::string& path, mode_t mode) {
     if (::mkdir(path.c_str(), mode) == 0) return check(::chmod(path.c_str(), mode), "chmod", path);
     if (errno != EEXIST) return errno_error("mkdir", path);
+    // A file of that name exists as well.
+    SBX_TRY(const struct stat st, statat(AT_FDCWD, path.c_str()));
+    if (!S_ISDIR(st.st_mode)) return errno_error(ENOTDIR, "mkdir", path);
     return {};
 }
 

@@ -22,8 +22,8 @@ struct TenantRecord {
     WallTime created;
 };
 
-// The key itself is shown once, when it is made: "sbx_" + 43 characters of base64url (256 random bits). Stored is its
-// SHA-256; a slow hash would add nothing to 256 bits of entropy.
+// The key itself is shown once, when it is made: "sbx_" + 43 characters of base64url (256 random
+// bits). Stored is its SHA-256; a slow hash would add nothing to 256 bits of entropy.
 struct KeyRecord {
     KeyId id;
     TenantId tenant;
@@ -49,16 +49,16 @@ struct SandboxRecord {
     OnTimeout on_timeout = OnTimeout::kill;
     WallTime created;
     WallTime last_used;
-    bool provisional = false;   // not confirmed: removed after 10 s without use
+    bool provisional = false;  // not confirmed: removed after 10 s without use
     bool paused = false;
     std::optional<WallTime> ended;
-    std::string end_reason;     // "deleted", "timeout", "lost", ...
+    std::string end_reason;  // "deleted", "timeout", "lost", ...
 };
 
 struct ExecRecord {
     SandboxId sandbox;
     std::uint64_t number = 0;
-    std::string command;        // argv joined for people, at most 1 KiB
+    std::string command;  // argv joined for people, at most 1 KiB
     std::string cwd;
     std::string user;
     bool pty = false;
@@ -74,38 +74,50 @@ struct ExecRecord {
 
 struct IdempotencyRecord {
     TenantId tenant;
-    std::string key;                 // of the header, at most 255 characters
-    std::string request_fingerprint; // SHA-256 of method, path and body, hex
-    std::uint32_t status = 0;        // 0: the first request is still being served
+    std::string key;                  // of the header, at most 255 characters
+    std::string request_fingerprint;  // SHA-256 of method, path and body, hex
+    std::uint32_t status = 0;         // 0: the first request is still being served
     std::string content_type;
     std::string body;
     WallTime created;
 };
 
-// Everything that the API must remember over a restart besides usage. Blocking; the engine's database thread.
+// Everything that the API must remember over a restart besides usage. Blocking; the engine's
+// database thread. Each call is durable when it returns, and what is read is what was put, byte for
+// byte; keys and values of the maps are UTF-8 (invalid_argument otherwise).
 class Records {
 public:
     [[nodiscard]] static Result<std::unique_ptr<Records>> open(Database& database);
     ~Records();
 
-    [[nodiscard]] Result<void> put_tenant(const TenantRecord& tenant);
+    [[nodiscard]] Result<void> put_tenant(const TenantRecord& tenant);  // insert or replace
     [[nodiscard]] Result<std::vector<TenantRecord>> tenants();
+    // Inserts or replaces by id; conflict when another key has this hash.
     [[nodiscard]] Result<void> put_key(const KeyRecord& key);
     [[nodiscard]] Result<std::vector<KeyRecord>> keys();
-    [[nodiscard]] Result<void> revoke_key(const KeyId& id, WallTime when);  // not_found
+    // not_found when there is no such key. A revoked key keeps the time of its first revocation.
+    [[nodiscard]] Result<void> revoke_key(const KeyId& id, WallTime when);
 
-    [[nodiscard]] Result<void> put_sandbox(const SandboxRecord& sandbox);   // insert or replace
-    [[nodiscard]] Result<std::vector<SandboxRecord>> living_sandboxes();
-    [[nodiscard]] Result<std::optional<SandboxRecord>> sandbox(const SandboxId& id);  // also ended ones
-    [[nodiscard]] Result<void> put_exec(const ExecRecord& exec);
-    [[nodiscard]] Result<std::vector<ExecRecord>> execs(const SandboxId& sandbox);
+    [[nodiscard]] Result<void> put_sandbox(const SandboxRecord& sandbox);  // insert or replace
+    [[nodiscard]] Result<std::vector<SandboxRecord>>
+    living_sandboxes();  // by age, the oldest first
+    [[nodiscard]] Result<std::optional<SandboxRecord>> sandbox(
+        const SandboxId& id);                                     // also ended ones
+    [[nodiscard]] Result<void> put_exec(const ExecRecord& exec);  // insert or replace
+    [[nodiscard]] Result<std::vector<ExecRecord>> execs(const SandboxId& sandbox);  // by number
 
     // Inserts and returns nothing, or returns the record that already holds this (tenant, key).
-    [[nodiscard]] Result<std::optional<IdempotencyRecord>> claim_idempotency(const IdempotencyRecord& record);
+    [[nodiscard]] Result<std::optional<IdempotencyRecord>> claim_idempotency(
+        const IdempotencyRecord& record);
+    // Stores the answer. Nothing happens when the claim was dropped or pruned meanwhile.
     [[nodiscard]] Result<void> finish_idempotency(const IdempotencyRecord& record);
     [[nodiscard]] Result<void> drop_idempotency(const TenantId& tenant, const std::string& key);
+    // For the start of the daemon: claims whose request died with the last process, so that it can
+    // be tried again.
+    [[nodiscard]] Result<void> drop_unfinished_idempotency();
 
-    // Forgets ended sandboxes with their execs, and idempotency records, from before `before`.
+    // Forgets ended sandboxes with their execs, and idempotency records, from before `before`; also
+    // execs of unknown sandboxes.
     [[nodiscard]] Result<void> prune(WallTime before);
 
 private:

@@ -25,13 +25,22 @@ struct Usage {
     Counters counters;
     policies::PicoMoney cost = 0;
     std::string currency;
-    std::string price_book;  // name@version
+    std::string
+        price_book;  // name@version; several, comma-separated, for a sum over different ones
     bool operator==(const Usage&) const = default;
 };
 
-// The price of cumulative counters: each kind of use is rounded down once, on the whole. What a period costs is
-// cost(end) - cost(begin), so that periods add up to the total exactly.
-[[nodiscard]] policies::PicoMoney cost_of(const Counters& counters, const policies::PriceBook& book);
+// The price of a sandbox's cumulative counters: rounded down once, on the total. What a period
+// costs is cost(end) - cost(begin), so that periods add up to the total exactly. Never falls as
+// counters grow; at the largest PicoMoney it stays there.
+[[nodiscard]] policies::PicoMoney cost_of(const Counters& counters,
+                                          const policies::PriceBook& book);
 [[nodiscard]] Usage price(const Counters& counters, const policies::PriceBook& book);
+
+// The same for one exec. Wall time has a price per living sandbox, and its execs overlap: an exec's
+// has none.
+[[nodiscard]] policies::PicoMoney exec_cost_of(const Counters& counters,
+                                               const policies::PriceBook& book);
+[[nodiscard]] Usage price_exec(const Counters& counters, const policies::PriceBook& book);
 
 }  // namespace sandboxd::ledger
