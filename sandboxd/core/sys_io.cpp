@@ -6,6 +6,7 @@
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/statfs.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -64,6 +65,14 @@ Result<void> write_all_at(int fd, std::span<const std::byte> data, std::uint64_t
 
 Result<std::size_t> write_some(int fd, std::span<const std::byte> data) {
     return count(retry([&] { return ::write(fd, data.data(), data.size()); }), "write");
+}
+
+Result<std::size_t> write_now(int pipe, std::span<const std::byte> data) {
+    iovec iov{const_cast<std::byte*>(data.data()), data.size()};
+    const ssize_t n = retry([&] { return ::pwritev2(pipe, &iov, 1, -1, RWF_NOWAIT); });
+    if (n >= 0 || errno != EOPNOTSUPP) return count(n, "write");
+    SBX_CHECK(set_nonblocking(pipe));
+    return write_some(pipe, data);
 }
 
 Result<void> punch_hole(int fd, std::uint64_t offset, std::uint64_t size) {

@@ -30,6 +30,8 @@ struct Pipe {
 [[nodiscard]] Result<std::size_t> read_at(int fd, std::span<std::byte> buffer, std::uint64_t offset);
 [[nodiscard]] Result<void> write_all_at(int fd, std::span<const std::byte> data, std::uint64_t offset);
 [[nodiscard]] Result<std::size_t> write_some(int fd, std::span<const std::byte> data);
+// Into a pipe, never waiting for room: EAGAIN (errno) instead. Before Linux 6.5 only as sure as O_NONBLOCK is.
+[[nodiscard]] Result<std::size_t> write_now(int pipe, std::span<const std::byte> data);
 // Gives back the disk blocks of a range; the size stays.
 [[nodiscard]] Result<void> punch_hole(int fd, std::uint64_t offset, std::uint64_t size);
 // Where data begins at or behind `offset`; nothing: only a hole is left.

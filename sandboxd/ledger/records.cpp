@@ -92,7 +92,8 @@ Result<SandboxRecord> sandbox_of(const Statement& row) {
 
 json to_json(const ExecRecord& e) {
     json j{{"command", e.command}, {"cwd", e.cwd}, {"user", e.user}, {"pty", e.pty}, {"timeout_ms", e.timeout_ms}, {"output_limit", e.output_limit},
-           {"on_output_limit", e.on_output_limit}, {"started", ns(e.started)}, {"status", e.status}, {"exit_code", e.exit_code}, {"signal", e.signal}};
+           {"on_output_limit", e.on_output_limit}, {"started", ns(e.started)}, {"status", e.status}, {"exit_code", e.exit_code}, {"signal", e.signal},
+           {"out_dropped", e.out_dropped}, {"err_dropped", e.err_dropped}};
     if (e.ended) j["ended"] = ns(*e.ended);
     return j;
 }
@@ -114,6 +115,8 @@ Result<ExecRecord> exec_of(const SandboxId& sandbox, const Statement& row) {
     e.status = j.value("status", e.status);
     e.exit_code = j.value("exit_code", 0);
     e.signal = j.value("signal", 0);
+    e.out_dropped = j.value("out_dropped", e.out_dropped);
+    e.err_dropped = j.value("err_dropped", e.err_dropped);
     return e;
 }
 
