@@ -11,7 +11,7 @@
 namespace sandboxd::engine {
 
 // The files of one sandbox, through its agent: paths are resolved in the jail, what comes back are descriptors, which
-// are checked before they are used. May outlive its sandbox in a session's hands; calls then answer `gone`.
+// are checked before they are used. Lives in its sandbox; what it hands out lives on its own.
 class FilesImpl final : public Files {
 public:
     // `enter` is asked before each call: an Error refuses it (paused, gone), otherwise it counts as a use.
