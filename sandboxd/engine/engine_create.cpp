@@ -182,16 +182,22 @@ asio::awaitable<Result<EngineImpl::Entry>> EngineImpl::make_on_node(std::shared_
     auto handle = co_await node_.create(std::move(spec), creation->deadline);
     auto recorded = co_await store_->flushed(intended);
     auto sandbox = std::make_shared<SandboxImpl>(services_, admission_, std::move(creation->lease), record, ledger::Counters{});
-    Result<void> started = handle ? Result<void>{} : Result<void>{std::move(handle).error()};
-    if (started && !recorded) started = std::move(recorded).error();
     const bool on_node = handle.has_value();
-    if (started) started = sandbox->start(*std::move(handle));
+    Result<void> started;
+    if (!handle) {
+        started = std::move(handle).error();
+    } else if (!recorded) {
+        started = std::move(recorded).error();
+    } else {
+        started = sandbox->start(*std::move(handle));
+    }
     if (started) {
         add(sandbox);
         log::info("sandbox started", {{"sandbox", record.id.str()}, {"tenant", record.tenant.str()}, {"template", record.template_name}});
         co_return sandbox;
     }
-    co_await sandbox->end_life("create failed", on_node ? SandboxImpl::NodeSide::destroy : SandboxImpl::NodeSide::gone_already);
+    const auto node_side = on_node ? SandboxImpl::NodeSide::destroy : SandboxImpl::NodeSide::gone_already;
+    co_await sandbox->end_life("create failed", node_side);
     co_return std::move(started).error();
 }
 

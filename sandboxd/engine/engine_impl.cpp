@@ -166,14 +166,19 @@ asio::awaitable<void> EngineImpl::stop() {
     if (!co_await tasks_.join(Deadline::after(kStopTime))) {
         log::warn("stopping although sandboxes are being made or removed", {{"tasks", tasks_.size()}});
         tasks_.cancel();
-        while (!co_await tasks_.join(Deadline::after(kStopTime))) log::warn("tasks take long to end", {{"tasks", tasks_.size()}});
+        while (!co_await tasks_.join(Deadline::after(kStopTime))) {
+            log::warn("tasks take long to end", {{"tasks", tasks_.size()}});
+        }
     }
     const std::unordered_map<SandboxId, Entry> living = std::move(sandboxes_);
     sandboxes_.clear();
     for (const auto& [id, sandbox] : living) co_await sandbox->let_go();
-    if (auto flushed = co_await store_->flush(); !flushed) log::error("the last figures are not recorded", {{"error", flushed.error()}});
+    auto flushed = co_await store_->flush();
+    if (!flushed) log::error("the last figures are not recorded", {{"error", flushed.error()}});
     loops_.cancel();
-    while (!co_await loops_.join(Deadline::after(kStopTime))) log::warn("loops take long to end", {{"tasks", loops_.size()}});
+    while (!co_await loops_.join(Deadline::after(kStopTime))) {
+        log::warn("loops take long to end", {{"tasks", loops_.size()}});
+    }
 }
 
 }  // namespace sandboxd::engine

@@ -46,7 +46,7 @@ SandboxImpl::SandboxImpl(Services& services, Admission& admission, Admission::Le
       charged_{ledger::cost_of(figures, services.config.price_book)},
       changed_{services.executor},
       tasks_{services.executor},
-      agent_{std::make_shared<AgentClient>(services.executor, [this](Deadline deadline) { return dial(deadline); }, *this)},
+      agent_{std::make_shared<AgentClient>(services.executor, [this](Deadline deadline) { return dial(deadline); }, static_cast<AgentListener&>(*this))},
       execs_{services, *this, agent_, tasks_},
       files_{services.pools, agent_, [this]() -> Result<void> {
                  SBX_CHECK(usable());

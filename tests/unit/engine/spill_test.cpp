@@ -129,15 +129,17 @@ asio::awaitable<Read> read_all(std::shared_ptr<Spill> spill, std::uint64_t offse
 
 asio::awaitable<std::string> read_text(std::shared_ptr<Spill> spill, std::uint64_t offset) {
     std::string out(4096, '\0');
-    auto got = co_await spill->read(offset, std::as_writable_bytes(std::span{out}), soon());
+    const std::span<std::byte> room = std::as_writable_bytes(std::span{out});
+    auto got = co_await spill->read(offset, room, soon());
     out.resize(got ? *got : 0);
     co_return out;
 }
 
 asio::awaitable<void> until_size(std::shared_ptr<Spill> spill, std::uint64_t size) {
     std::byte byte{};
+    const std::span<std::byte> room{&byte, 1};
     while (spill->size() < size) {
-        auto got = co_await spill->read(spill->size(), std::span{&byte, 1}, soon());
+        auto got = co_await spill->read(spill->size(), room, soon());
         REQUIRE(got);
     }
 }
