@@ -115,7 +115,7 @@ asio::awaitable<void> AgentClient::run(Fd first, Start start) {
     Fd socket = std::move(first);
     while (!closed_) {
         if (held_ && !socket.valid()) {
-            if (!co_await changed_.wait(Deadline::never())) co_return;
+            if (auto ok = co_await changed_.wait(Deadline::never()); !ok) co_return;
             continue;
         }
         if (!socket.valid()) {
@@ -136,7 +136,7 @@ asio::awaitable<void> AgentClient::run(Fd first, Start start) {
         }
         socket = Fd{};
         start = Start::resume;
-        if (!co_await sleep_until(Deadline::after(pause))) co_return;
+        if (auto ok = co_await sleep_until(Deadline::after(pause)); !ok) co_return;
         pause = std::min(pause * 2, kLongestPause);
     }
 }

@@ -136,7 +136,7 @@ asio::awaitable<Result<ledger::UsagePage>> EngineImpl::usage(ledger::UsageQuery 
 asio::awaitable<void> EngineImpl::drain(Deadline deadline) {
     cordon(true);
     while (services_.execs_running > 0) {
-        if (!co_await quiet_.wait(deadline)) co_return;
+        if (auto ok = co_await quiet_.wait(deadline); !ok) co_return;
     }
 }
 
@@ -163,12 +163,10 @@ asio::awaitable<void> EngineImpl::stop() {
     cordon(true);
     node_.on_gone = nullptr;
     // Ends and creations that are under way are finished as far as the node goes along.
-    if (!co_await tasks_.join(Deadline::after(kStopTime))) {
+    if (auto ok = co_await tasks_.join(Deadline::after(kStopTime)); !ok) {
         log::warn("stopping although sandboxes are being made or removed", {{"tasks", tasks_.size()}});
         tasks_.cancel();
-        while (!co_await tasks_.join(Deadline::after(kStopTime))) {
-            log::warn("tasks take long to end", {{"tasks", tasks_.size()}});
-        }
+        co_await join_all(tasks_, "engine");
     }
     const std::unordered_map<SandboxId, Entry> living = std::move(sandboxes_);
     sandboxes_.clear();
@@ -176,9 +174,7 @@ asio::awaitable<void> EngineImpl::stop() {
     auto flushed = co_await store_->flush();
     if (!flushed) log::error("the last figures are not recorded", {{"error", flushed.error()}});
     loops_.cancel();
-    while (!co_await loops_.join(Deadline::after(kStopTime))) {
-        log::warn("loops take long to end", {{"tasks", loops_.size()}});
-    }
+    co_await join_all(loops_, "engine loops");
 }
 
 }  // namespace sandboxd::engine

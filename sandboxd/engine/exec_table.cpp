@@ -280,8 +280,8 @@ asio::awaitable<void> ExecTable::linger(Entry exec, Store::Ticket recorded) {
     } lingering{*this, exec};
     shed_lingering();
     (void)co_await services_.store.flushed(recorded);  // the store keeps what it can't write yet, and says so itself
-    if (!co_await exec->streams().out->until_hung_up()) co_return;
-    if (!co_await exec->streams().err->until_hung_up()) co_return;
+    if (auto ok = co_await exec->streams().out->until_hung_up(); !ok) co_return;
+    if (auto ok = co_await exec->streams().err->until_hung_up(); !ok) co_return;
     co_await forget(exec->number());
     drop_old();
 }

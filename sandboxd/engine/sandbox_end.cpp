@@ -1,10 +1,10 @@
 // How a sandbox ends, or how it is let go when the process stops.
-#include <utility>
-
 #include <filesystem>
+#include <utility>
 
 #include "sandboxd/core/log.hpp"
 #include "sandboxd/engine/sandbox_impl.hpp"
+#include "sandboxd/engine/tasks.hpp"
 
 namespace sandboxd::engine {
 
@@ -12,7 +12,6 @@ namespace {
 
 constexpr auto kDestroyTime = std::chrono::seconds{30};
 constexpr auto kDestroyRetry = std::chrono::seconds{1};
-constexpr auto kJoinTime = std::chrono::seconds{5};
 
 }  // namespace
 
@@ -51,9 +50,7 @@ asio::awaitable<void> SandboxImpl::end_life(std::string reason, NodeSide node) {
     // Nobody writes any more: what is in the pipes comes at once, and the readers that follow get it.
     co_await execs_.drain();
     tasks_.cancel();
-    while (!co_await tasks_.join(Deadline::after(kJoinTime))) {
-        log::warn("a sandbox's tasks take long to end", {{"sandbox", record_.id.str()}, {"tasks", tasks_.size()}});
-    }
+    co_await join_all(tasks_, record_.id.str());
     std::vector<ledger::Sample> rows;
     execs_.sandbox_ended(node == NodeSide::destroy ? ExecStatus::signaled : ExecStatus::lost, rows);
     rows.push_back(meter_.sandbox_row(system_clock().wall(), SandboxMeter::Last::yes));
@@ -91,9 +88,7 @@ asio::awaitable<void> SandboxImpl::let_go() {
     if (state_ == SandboxState::gone) co_return;
     agent_->close();
     tasks_.cancel();
-    while (!co_await tasks_.join(Deadline::after(kJoinTime))) {
-        log::warn("a sandbox's tasks take long to end", {{"sandbox", record_.id.str()}, {"tasks", tasks_.size()}});
-    }
+    co_await join_all(tasks_, record_.id.str());
     co_await look();
     execs_.record_progress();
     std::vector<ledger::Sample> rows;

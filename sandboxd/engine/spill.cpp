@@ -71,10 +71,10 @@ asio::awaitable<void> Spill::pump() {
     } release{source_};
     while (!hung_up_) {
         if (busy_ || (!drops() && room(Cap::keep) == 0)) {
-            if (!co_await changed_.wait(Deadline::never())) co_return;
+            if (auto ok = co_await changed_.wait(Deadline::never()); !ok) co_return;
             continue;
         }
-        if (!co_await wait_fd(source_->wait_on(), Ready::read, Deadline::never())) co_return;
+        if (auto ok = co_await wait_fd(source_->wait_on(), Ready::read, Deadline::never()); !ok) co_return;
         if (busy_ || hung_up_) continue;
         Turn done = co_await turn(Cap::keep, kStep);
         if (done.moved.error) {
@@ -131,13 +131,13 @@ asio::awaitable<void> Spill::wait_for_disk(const Error& error) {
 asio::awaitable<void> Spill::settle() {
     const auto self = shared_from_this();
     while (busy_) {
-        if (!co_await changed_.wait(Deadline::never())) co_return;
+        if (auto ok = co_await changed_.wait(Deadline::never()); !ok) co_return;
     }
     // Not more than was there when the program ended: what others go on writing must not hold its answer back.
     std::uint64_t left = source_ && !hung_up_ ? source_->pending() : 0;
     while (left > 0 && source_ && !hung_up_) {
         if (busy_) {
-            if (!co_await changed_.wait(Deadline::never())) co_return;
+            if (auto ok = co_await changed_.wait(Deadline::never()); !ok) co_return;
             continue;
         }
         Turn done = co_await turn(Cap::beyond, std::min(left, kStep));

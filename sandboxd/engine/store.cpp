@@ -127,7 +127,7 @@ void Store::put_back(Batch& batch) {
 asio::awaitable<void> Store::run() {
     for (;;) {
         if (writes_.empty() && samples_.empty()) {
-            if (!co_await queued_.wait(Deadline::never())) co_return;
+            if (auto ok = co_await queued_.wait(Deadline::never()); !ok) co_return;
             continue;
         }
         const auto batch = std::make_shared<Batch>();
@@ -145,7 +145,7 @@ asio::awaitable<void> Store::run() {
             done_ = batch->last;
         }
         progressed_.notify();
-        if (failed && !co_await sleep_until(Deadline::after(kRetry))) co_return;
+        if (failed) (void)co_await sleep_until(Deadline::after(kRetry));  // cancelled: the next wait ends it
     }
 }
 

@@ -114,7 +114,8 @@ private:
         std::vector<std::byte> buffer(agent::kMaxMessage);
         while (connection->valid()) {
             auto copy = sys::dup(connection->get());
-            if (!copy || !co_await wait_fd(copy->get(), Ready::read, Deadline::never())) co_return;
+            if (!copy) co_return;
+            if (auto ready = co_await wait_fd(copy->get(), Ready::read, Deadline::never()); !ready) co_return;
             if (!connection->valid()) co_return;
             auto got = sys::receive_message(connection->get(), buffer);
             if (!got || got->size == 0) co_return;
