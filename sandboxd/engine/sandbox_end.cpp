@@ -95,6 +95,10 @@ asio::awaitable<void> SandboxImpl::let_go() {
     meter_.rows(system_clock().wall(), rows);
     (void)services_.store.append(std::move(rows));
     (void)save();
+    state_ = SandboxState::gone;
+    reschedule();
+    counters_ = nullptr;
+    changed_.notify();
 }
 
 }  // namespace sandboxd::engine

@@ -43,7 +43,8 @@ SandboxImpl::SandboxImpl(Services& services, Admission& admission, Admission::Le
       state_{record_.paused ? SandboxState::paused : SandboxState::running},
       lifetime_{lifetime_of(record_)},
       meter_{record_.id, record_.tenant, figures, system_clock().steady()},
-      charged_{ledger::cost_of(figures, services.config.price_book)},
+      prices_{services.config.price_book},
+      charged_{ledger::cost_of(figures, prices_)},
       changed_{services.executor},
       tasks_{services.executor},
       agent_{std::make_shared<AgentClient>(services.executor, [this](Deadline deadline) { return dial(deadline); }, static_cast<AgentListener&>(*this))},
@@ -53,8 +54,6 @@ SandboxImpl::SandboxImpl(Services& services, Admission& admission, Admission::Le
                  touch();
                  return {};
              }} {}
-
-SandboxImpl::~SandboxImpl() { services_.expiry.set(record_.id, std::nullopt); }
 
 // ---- beginning -------------------------------------------------------------------------------------------------------
 
@@ -148,7 +147,7 @@ void SandboxImpl::exec_ended() {
 
 void SandboxImpl::sampled() {
     execs_.record_progress();
-    const policies::PicoMoney cost = ledger::cost_of(meter_.total(system_clock().steady()), services_.config.price_book);
+    const policies::PicoMoney cost = ledger::cost_of(meter_.total(system_clock().steady()), prices_);
     const policies::PicoMoney more = std::max<policies::PicoMoney>(cost - charged_, 0);
     charged_ += more;
     if (!services_.escrow.spend(record_.tenant, more)) log::warn("a tenant's budget is used up", {{"tenant", record_.tenant.str()}});
@@ -169,10 +168,8 @@ std::optional<WallTime> SandboxImpl::expires() const {
 }
 
 ledger::Usage SandboxImpl::usage() const {
-    const SandboxMeter& meter = meter_;
-    const ledger::Counters counters = state_ == SandboxState::gone ? meter.sandbox_row({}, SandboxMeter::Last::yes).counters
-                                                                    : meter.total(system_clock().steady());
-    return ledger::price(counters, services_.config.price_book);
+    if (state_ == SandboxState::gone) return ledger::price(meter_.sandbox_row({}, SandboxMeter::Last::yes).counters, prices_);
+    return ledger::price(meter_.total(system_clock().steady()), prices_);
 }
 
 asio::awaitable<Result<ExecPtr>> SandboxImpl::exec(ExecRequest request, Deadline deadline) {

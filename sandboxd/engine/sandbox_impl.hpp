@@ -18,7 +18,8 @@
 namespace sandboxd::engine {
 
 // One sandbox, from the node's handle to its end. Owned by the registry and by whoever looks at it; its tasks run until
-// end_life() has joined them or the engine stops. One thread.
+// end_life() or let_go() has joined them. After that it needs nothing of the engine's any more, and every call answers
+// `gone`. One thread.
 class SandboxImpl final : public Sandbox,
                           public Metered,
                           private AgentListener,
@@ -27,7 +28,6 @@ class SandboxImpl final : public Sandbox,
 public:
     // `figures`: where the ledger stands. `admission` outlives the sandbox.
     SandboxImpl(Services& services, Admission& admission, Admission::Lease lease, ledger::SandboxRecord record, ledger::Counters figures);
-    ~SandboxImpl() override;
 
     // Just made by the node.
     [[nodiscard]] Result<void> start(control::SandboxHandle handle);
@@ -101,7 +101,8 @@ private:
     Lifetime lifetime_;
     SandboxMeter meter_;
     std::shared_ptr<const CgroupCounters> counters_;
-    policies::PicoMoney charged_ = 0;
+    policies::PriceBook prices_;
+    policies::PicoMoney charged_;
     std::function<void()> lost_;
     bool changing_ = false;  // pause, resume or limits are under way
     bool synced_ = false;

@@ -3,6 +3,7 @@
 // A node whose sandboxes are coroutines on the other end of a socket pair: they speak the agent protocol, and can be
 // told to misbehave. Programs are pipes whose far ends the test holds.
 #include <fcntl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
@@ -88,7 +89,10 @@ public:
         REQUIRE(size > 0);
         (void)sys::send_message(socket->get(), std::span{buffer}.first(size), fds);  // a client that hung up is its own business
     }
-    void hang_up() { socket->reset(); }
+    void hang_up() {
+        if (socket->valid()) (void)::shutdown(socket->get(), SHUT_RDWR);  // whoever waits on a copy of it must see it too
+        socket->reset();
+    }
 
     FakeProgram& program(std::uint64_t exec) {
         REQUIRE(programs.contains(exec));
@@ -104,7 +108,7 @@ public:
 
     std::map<std::uint64_t, FakeProgram> programs;
     Intercept intercept;
-    std::shared_ptr<Fd> socket;
+    std::shared_ptr<Fd> socket = std::make_shared<Fd>();
     bool frozen = false;
     int connections = 0;
     std::vector<agent::Type> heard;
