@@ -60,8 +60,7 @@ private:
     std::string path_of(const std::string& name) const { return mounted_.point + "/" + name; }
     Result<void> check_new(const std::string& name, std::uint64_t bytes);
     Result<std::uint64_t> id_of(const std::string& name);
-    Result<std::string> complete(const std::string& name,
-                                 Result<void> (*finish)(const std::string&));
+    Result<void> clear_work_folder(const std::string& name, std::uint64_t id, std::uint64_t bytes);
     void reap_qgroups();
 
     MountedBtrfs mounted_;
@@ -88,8 +87,7 @@ Result<void> BtrfsPool::adopt() {
     }
     SBX_TRY(const std::vector<std::string> names, list());
     for (const std::string& name : names) {
-        SBX_TRY(const std::uint64_t id, id_of(name));
-        (void)id;  // remembered by id_of
+        SBX_TRY([[maybe_unused]] const std::uint64_t id, id_of(name));  // for the calls to come
     }
     // What an earlier run could not remove yet. A stale one must go before its id is used again:
     // the file system hands ids out anew after a mount.
@@ -145,16 +143,6 @@ Result<std::uint64_t> BtrfsPool::id_of(const std::string& name) {
     return id;
 }
 
-Result<std::string> BtrfsPool::complete(const std::string& name,
-                                        Result<void> (*finish)(const std::string&)) {
-    Unfinished unfinished{root_.get(), name};
-    SBX_CHECK(finish(path_of(name)));
-    SBX_TRY(const std::uint64_t id, id_of(name));
-    (void)id;  // remembered by id_of
-    unfinished.keep();
-    return path_of(name);
-}
-
 Result<std::string> BtrfsPool::create(const std::string& name, std::uint64_t bytes) {
     SBX_CHECK(check_new(name, bytes));
     auto created = btrfs::create_subvolume(root_.get(), name, bytes);
@@ -162,7 +150,11 @@ Result<std::string> BtrfsPool::create(const std::string& name, std::uint64_t byt
         return Error{Errc::conflict, "create volume", name + " exists"};
     }
     if (!created) return std::move(created).error().with("creating volume " + name);
-    return complete(name, &lay_out_volume);
+    Unfinished unfinished{root_.get(), name};
+    SBX_CHECK(lay_out_volume(path_of(name)));
+    SBX_TRY([[maybe_unused]] const std::uint64_t id, id_of(name));  // for the calls to come
+    unfinished.keep();
+    return path_of(name);
 }
 
 Result<void> BtrfsPool::set_limit(const std::string& name, std::uint64_t bytes) {
@@ -178,6 +170,19 @@ Result<std::uint64_t> BtrfsPool::used_bytes(const std::string& name) {
     return live_counts_ ? btrfs::live_usage(uuid_, id) : btrfs::committed_usage(root_.get(), id);
 }
 
+// Ordinary qgroups give the copy its source's limit instead of its own, and count what it shares: a
+// full volume's copy is full, and needs room for the folder.
+Result<void> BtrfsPool::clear_work_folder(const std::string& name, std::uint64_t id,
+                                          std::uint64_t bytes) {
+    SBX_TRY(const bool clean, has_clean_work_folder(path_of(name)));
+    if (clean) return btrfs::set_limit(root_.get(), id, bytes);
+    constexpr std::uint64_t kRoom = 16 * kMiB;
+    SBX_TRY(const std::uint64_t used, used_bytes(name));
+    SBX_CHECK(btrfs::set_limit(root_.get(), id, std::max(bytes, used) + kRoom));
+    SBX_CHECK(reset_work_folder(path_of(name)));
+    return btrfs::set_limit(root_.get(), id, bytes);
+}
+
 Result<std::string> BtrfsPool::snapshot(const std::string& from, const std::string& to,
                                         std::uint64_t bytes) {
     SBX_CHECK(check_volume_name(from));
@@ -190,7 +195,11 @@ Result<std::string> BtrfsPool::snapshot(const std::string& from, const std::stri
         return Error{Errc::conflict, "snapshot volume", to + " exists"};
     }
     if (!copied) return std::move(copied).error().with("copying volume " + from + " to " + to);
-    return complete(to, &reset_work_folder);
+    Unfinished unfinished{root_.get(), to};
+    SBX_TRY(const std::uint64_t id, id_of(to));
+    SBX_CHECK(clear_work_folder(to, id, bytes));
+    unfinished.keep();
+    return path_of(to);
 }
 
 Result<std::vector<std::string>> BtrfsPool::list() {

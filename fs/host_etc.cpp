@@ -127,17 +127,17 @@ Result<void> Copier::add_file(const Source& source) {
     for (int attempt = 1;; ++attempt) {
         SBX_TRY(const struct stat before, sys::fstat(fd->get()));
         if (!S_ISREG(before.st_mode) || (before.st_mode & S_IROTH) == 0) return {};
-        std::string content(kMaxFile + 1, '\0');
-        SBX_TRY(const std::size_t size,
-                kernel::pread(fd->get(), std::as_writable_bytes(std::span{content}), 0));
-        if (size > kMaxFile) {
+        if (before.st_size > static_cast<off_t>(kMaxFile)) {
             log::debug("left out of the host template: too large", {{"file", source.target}});
             return {};
         }
+        // One byte more than it has: what grew meanwhile shows.
+        std::string content(static_cast<std::size_t>(before.st_size) + 1, '\0');
+        SBX_TRY(const std::size_t size,
+                kernel::pread(fd->get(), std::as_writable_bytes(std::span{content}), 0));
         SBX_TRY(const struct stat after, sys::fstat(fd->get()));
         if (!unchanged(before, after) && attempt < kAttempts) continue;
         content.resize(size);
-        content.shrink_to_fit();
         return put(source.target,
                    Node{NodeKind::file, after.st_mode & 0755U, source.owner, std::move(content)});
     }

@@ -63,7 +63,12 @@ Result<std::unique_ptr<Pool>> open_on_image(const PoolConfig& config, const std:
         SBX_CHECK(fit_to_image(image, point));
         return open_btrfs_pool(MountedBtrfs{point, state_dir, std::move(image.fd)});
     }
-    SBX_CHECK(mount_image(image, point));
+    auto attached = mount_image(image, point);
+    if (!attached) {
+        // An empty image that this host can't use would stand in the way of the fallback for good.
+        if (image.fresh) (void)sys::unlinkat(AT_FDCWD, image.path.c_str());
+        return std::move(attached).error();
+    }
     FreshMount fresh{point};
     SBX_CHECK(fit_to_image(image, point));
     return fresh.open(MountedBtrfs{point, state_dir, std::move(image.fd)});
@@ -122,10 +127,13 @@ Result<std::unique_ptr<Pool>> Pool::open(const PoolConfig& config) {
         return Error{Errc::conflict, "open pool",
                      "tmpfs volumes are alive below " + point + ", and pool.allow_tmpfs is off"};
     }
+    // Memory takes the place of disks only where nothing is lost by it: not if there is a pool that
+    // this host can't open today, nor if the administrator named one.
+    const bool may_fall_back =
+        config.allow_tmpfs && config.device.empty() && !sys::exists(state_dir + "/pool.btrfs");
     auto pool = open_btrfs(config, state_dir, point);
-    // incompatible: the host lacks something. Anything else (a damaged image, a full disk, a second
-    // daemon) must not silently turn disks into memory.
-    if (pool || !pool.error().is(Errc::incompatible) || !config.allow_tmpfs) return pool;
+    // incompatible: the host lacks something. A full disk or a second daemon is no reason either.
+    if (pool || !may_fall_back || !pool.error().is(Errc::incompatible)) return pool;
     log::warn(
         "no btrfs pool: disks of sandboxes are tmpfs, charged to their memory, without snapshots",
         {{"cause", pool.error()}});

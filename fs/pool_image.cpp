@@ -96,7 +96,7 @@ Result<PoolImage> create_image(const PoolConfig& config, const std::string& stat
     SBX_CHECK(sys::rename(unfinished, path));
     SBX_TRY(const Fd folder, sys::open(state_dir, O_RDONLY | O_DIRECTORY));
     SBX_CHECK(kernel::fsync(folder.get()));
-    return PoolImage{std::move(fd), path};
+    return PoolImage{std::move(fd), path, true};
 }
 
 Error mount_failure(Error&& cause, const std::string& what) {
@@ -148,7 +148,7 @@ Result<PoolImage> open_image(const PoolConfig& config, const std::string& state_
     if (config.image_bytes > static_cast<std::uint64_t>(st.st_size)) {
         SBX_CHECK(kernel::ftruncate(fd->get(), config.image_bytes / kMiB * kMiB));
     }
-    return PoolImage{*std::move(fd), path};
+    return PoolImage{*std::move(fd), path, false};
 }
 
 Result<void> mount_image(const PoolImage& image, const std::string& point) {
@@ -157,8 +157,8 @@ Result<void> mount_image(const PoolImage& image, const std::string& point) {
     for (int attempt = 1;; ++attempt) {
         SBX_TRY(auto loop, find_loop(st.st_dev, st.st_ino));
         if (!loop) {
-            // Through an open file of its own: the loop device keeps it for as long as it is attached, also when
-            // this daemon is gone, and a lock on it would stay as long.
+            // A descriptor of its own: the device keeps the open file it is given, and the daemon's
+            // lock, which belongs to one, must not live as long as the mount.
             SBX_TRY(const Fd backing, sys::open(image.path, O_RDWR | O_NOFOLLOW));
             SBX_TRY(loop, attach_loop(backing.get(), image.path));
         }

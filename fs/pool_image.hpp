@@ -25,6 +25,7 @@ inline constexpr std::uint64_t kHostReserveBytes = 256 * kMiB;
 struct PoolImage {
     Fd fd;
     std::string path;
+    bool fresh = false;  // made by this call, so nothing is in it
 };
 
 // Opens the image, or makes it under another name and renames it once it is complete, so what an

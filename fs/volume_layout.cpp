@@ -30,6 +30,15 @@ Result<void> lay_out_volume(const std::string& path) {
     return make_folder(path + "/w", 0700);
 }
 
+Result<bool> has_clean_work_folder(const std::string& path) {
+    SBX_TRY(const std::vector<std::string> names, kernel::list_dir(path + "/w"));
+    if (names.empty()) return true;
+    // What overlayfs itself leaves, and takes again.
+    if (names.size() != 1 || names.front() != "work") return false;
+    SBX_TRY(const std::vector<std::string> inside, kernel::list_dir(path + "/w/work"));
+    return inside.empty();
+}
+
 Result<void> reset_work_folder(const std::string& path) {
     SBX_CHECK(kernel::remove_tree(path + "/w"));
     return make_folder(path + "/w", 0700);

@@ -17,6 +17,9 @@ inline constexpr std::uint64_t kMinVolumeBytes = 1ULL << 20U;
 [[nodiscard]] Result<void> lay_out_volume(const std::string& path);
 // Gives a copy an empty "w": overlayfs refuses the work folder of an overlay that is mounted
 // elsewhere or was mounted volatile, and what is half done in it is no part of the copy.
+// Only where has_clean_work_folder() says no: the first write to a copy costs as much as its source
+// has extents in the same leaf.
+[[nodiscard]] Result<bool> has_clean_work_folder(const std::string& path);
 [[nodiscard]] Result<void> reset_work_folder(const std::string& path);
 
 }  // namespace sandboxd::fs

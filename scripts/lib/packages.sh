@@ -95,14 +95,13 @@ jobs_that_fit() {
     if [ "$cpus" -lt "$by_memory" ]; then echo "$cpus"; else echo "$by_memory"; fi
 }
 
-# build PRESET [TARGET...]: configures when needed, builds. Repeats are quick: ninja knows what is up to date.
+# build PRESET [TARGET...]: configures, builds. Configuring each time costs seconds and is needed: folders of tests are
+# found by looking, so a folder that came with an update is not known to an older build folder.
 build() {
     local preset="$1"
     shift
     mkdir -p build
-    if [ ! -f "build/$preset/build.ninja" ]; then
-        cmake --preset "$preset" >"build/$preset.configure.log" 2>&1 ||
-            { tail -n 30 "build/$preset.configure.log" >&2; die "cmake --preset $preset failed (build/$preset.configure.log)"; }
-    fi
+    cmake --preset "$preset" >"build/$preset.configure.log" 2>&1 ||
+        { tail -n 30 "build/$preset.configure.log" >&2; die "cmake --preset $preset failed (build/$preset.configure.log)"; }
     ninja -C "build/$preset" -j "$(jobs_that_fit)" "$@"
 }

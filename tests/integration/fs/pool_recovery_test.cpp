@@ -1,4 +1,6 @@
 #include <fcntl.h>
+#include <linux/btrfs.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -9,6 +11,7 @@
 #include <fstream>
 
 #include "fs/command.hpp"
+#include "fs/loop_device.hpp"
 #include "sandboxd/core/sys.hpp"
 #include "tests/integration/fs/support.hpp"
 #include "tests/unit/fs/result_printer.hpp"
@@ -30,6 +33,15 @@ void make_with_text(Pool& pool, const std::string& name, std::string_view text) 
     const auto path = pool.create(name, 64 * kMiB);
     REQUIRE(path);
     write_text(*path + "/u/f", text);
+}
+
+// A complete image as mkfs leaves it.
+void make_image(const std::string& path, const std::string& label) {
+    std::ofstream{path}.flush();
+    std::filesystem::resize_file(path, kImageBytes);
+    const auto mkfs = find_program("mkfs.btrfs", PoolConfig{}.program_path);
+    REQUIRE(mkfs);
+    REQUIRE(run_command(*mkfs, {"-q", "-L", label, path}, std::chrono::seconds{60}));
 }
 
 }  // namespace
@@ -111,15 +123,58 @@ TEST_CASE("what an interrupted mkfs left is made anew") {
 TEST_CASE("a complete image without quotas gets them") {
     const StateDir state;
     const std::string image = state.path() + "/pool.btrfs";
-    std::ofstream{image}.flush();
-    std::filesystem::resize_file(image, kImageBytes);
-    const auto mkfs = find_program("mkfs.btrfs", PoolConfig{}.program_path);
-    REQUIRE(mkfs);
-    REQUIRE(run_command(*mkfs, {"-q", "-L", "sandboxd-pool-1", image}, std::chrono::seconds{60}));
+    make_image(image, "sandboxd-pool-1");
     const auto pool = state.open();
     const auto path = pool->create("v1", 16 * kMiB);
     REQUIRE(path);
     CHECK(append(*path + "/u/f", 32 * kMiB).error == EDQUOT);
+}
+
+TEST_CASE("ordinary qgroups, as kernels before 6.7 have them, hold the limits too") {
+    const StateDir state;
+    const std::string image = state.path() + "/pool.btrfs";
+    make_image(image, "sandboxd-pool-1");
+    {
+        const auto fd = sys::open(image, O_RDWR);
+        REQUIRE(fd);
+        const LoopDevice loop = get(attach_loop(fd->get(), image));
+        const std::string point = state.path() + "/prepared";
+        REQUIRE(sys::ensure_dir(point, 0700));
+        REQUIRE(sys::mount(loop.path.c_str(), point.c_str(), "btrfs", 0));
+        const auto root = sys::open(point, O_RDONLY | O_DIRECTORY);
+        REQUIRE(root);
+        btrfs_ioctl_quota_ctl_args args{};
+        args.cmd = BTRFS_QUOTA_CTL_ENABLE;
+        REQUIRE(::ioctl(root->get(), BTRFS_IOC_QUOTA_CTL, &args) == 0);
+        REQUIRE(sys::umount(point.c_str(), MNT_DETACH));
+    }
+    const auto pool = state.open();
+    CHECK(pool->kind() == PoolKind::btrfs_qgroup);
+    const std::string point = state.path() + "/pool";
+    const std::size_t groups = qgroup_count(point);
+    const auto path = pool->create("v1", 32 * kMiB);
+    REQUIRE(path);
+    const Written written = append(*path + "/u/f", 64 * kMiB);
+    CHECK(written.error == EDQUOT);
+    CHECK(written.bytes > 31 * kMiB);
+    CHECK(get(pool->used_bytes("v1")) >= written.bytes);
+    const auto copy = pool->snapshot("v1", "v2", 48 * kMiB);
+    REQUIRE(copy);
+    const Written more = append(*copy + "/u/g", 64 * kMiB);
+    CHECK(more.error == EDQUOT);
+    CHECK(more.bytes > 15 * kMiB);
+    CHECK(more.bytes < 17 * kMiB);
+    // A fork of a full volume with the same limit is full as well, but it is one.
+    const auto full = pool->snapshot("v1", "v3", 32 * kMiB);
+    REQUIRE(full);
+    CHECK(append(*full + "/u/g", 64 * kMiB).bytes < kMiB);
+    REQUIRE(pool->remove("v1"));
+    REQUIRE(pool->remove("v2"));
+    REQUIRE(pool->remove("v3"));
+    CHECK(settle(point, [&] {
+        const bool tried = pool->remove("v1").has_value();
+        return tried && qgroup_count(point) == groups;
+    }));
 }
 
 TEST_CASE("a file that is no image of ours is left alone and named") {
@@ -134,12 +189,7 @@ TEST_CASE("a file that is no image of ours is left alone and named") {
         CHECK(read_text(image) == "precious data");
     }
     SECTION("another version") {
-        std::ofstream{image}.flush();
-        std::filesystem::resize_file(image, kImageBytes);
-        const auto mkfs = find_program("mkfs.btrfs", PoolConfig{}.program_path);
-        REQUIRE(mkfs);
-        REQUIRE(
-            run_command(*mkfs, {"-q", "-L", "sandboxd-pool-99", image}, std::chrono::seconds{60}));
+        make_image(image, "sandboxd-pool-99");
         // Not even where tmpfs is allowed: its snapshots would be out of sight.
         PoolConfig config = state.config();
         config.allow_tmpfs = true;
@@ -253,4 +303,24 @@ TEST_CASE("a device that is no btrfs is refused") {
         CHECK_FALSE(Pool::open(config));
     }
     CHECK_FALSE(is_mounted(state.path() + "/pool"));
+}
+
+TEST_CASE("a full disk below the image refuses volumes before the image itself fails") {
+    const StateDir state;
+    const std::string disk = state.path() + "/disk";
+    REQUIRE(sys::ensure_dir(disk, 0711));
+    REQUIRE(sys::mount("disk", disk.c_str(), "tmpfs", 0, "size=900m"));
+    PoolConfig config = state.config();
+    config.state_dir = disk;
+    const auto pool = Pool::open(config);
+    REQUIRE(pool);
+    REQUIRE((*pool)->create("v1", 64 * kMiB));
+    REQUIRE(append(disk + "/other", 700 * kMiB).error == 0);
+    const auto refused = (*pool)->create("v2", 64 * kMiB);
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().is(Errc::disk_full));
+    CHECK(append(disk + "/pool/v1/u/f", 32 * kMiB, Sync::yes).error == 0);
+    REQUIRE(::unlink((disk + "/other").c_str()) == 0);
+    CHECK((*pool)->create("v2", 64 * kMiB));
+    CHECK((*pool)->close());
 }

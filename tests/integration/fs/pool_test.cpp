@@ -9,6 +9,7 @@
 #include <filesystem>
 
 #include "fs/kernel.hpp"
+#include "sandboxd/core/sys.hpp"
 #include "tests/integration/fs/support.hpp"
 #include "tests/unit/fs/result_printer.hpp"
 
@@ -135,15 +136,29 @@ TEST_CASE("writing ends at the limit through an overlay too") {
     CHECK(written.error == EDQUOT);
     CHECK(written.bytes <= 64 * kMiB);
     CHECK(written.bytes > 64 * kMiB - kSlack);
-    SECTION("and a full volume can be worked in: overwritten, emptied, filled again") {
-        const Fd fd{::open((overlay.path() + "/f").c_str(), O_WRONLY | O_CLOEXEC)};
-        REQUIRE(fd.valid());
-        const std::string block(65536, 'y');
-        CHECK(::pwrite(fd.get(), block.data(), block.size(), 0) ==
-              static_cast<ssize_t>(block.size()));
-        CHECK(::fsync(fd.get()) == 0);
-        CHECK(::unlink((overlay.path() + "/f").c_str()) == 0);
+    SECTION("and what is deleted can be written again") {
+        REQUIRE(::unlink((overlay.path() + "/f").c_str()) == 0);
+        CHECK(settle(state.path() + "/pool", [&] { return used(*pool, "v1") < kMiB; }));
+        CHECK(append(overlay.path() + "/g", 32 * kMiB).error == 0);
     }
+}
+
+TEST_CASE("overwriting parts of a file costs no space") {
+    const StateDir state;
+    const auto pool = state.open();
+    const std::string file = make(*pool, "v1", 64 * kMiB) + "/u/f";
+    REQUIRE(append(file, 32 * kMiB, Sync::yes).error == 0);
+    const std::uint64_t before = used(*pool, "v1");
+    {
+        const Fd fd{::open(file.c_str(), O_WRONLY | O_CLOEXEC)};
+        REQUIRE(fd.valid());
+        const std::string block(4096, 'y');
+        for (off_t at = 0; at < static_cast<off_t>(32 * kMiB); at += 8192) {
+            REQUIRE(::pwrite(fd.get(), block.data(), block.size(), at) == 4096);
+        }
+        REQUIRE(::fsync(fd.get()) == 0);
+    }
+    CHECK(used(*pool, "v1") < before + kMiB);
 }
 
 TEST_CASE("many small files are held to the limit as well") {
@@ -230,6 +245,29 @@ TEST_CASE("a snapshot outlives its source and can be mounted in an overlay of it
     CHECK(read_text(overlay.path() + "/f") == "changed");
 }
 
+TEST_CASE("a copy of a volume whose overlay was volatile can be mounted, the volume itself can't") {
+    const StateDir state;
+    const auto pool = state.open();
+    const std::string one = make(*pool, "v1", 64 * kMiB);
+    const auto mount = [&](const std::string& volume, const std::string& more) {
+        const std::string options = "lowerdir=" + state.path() + "/lower,upperdir=" + volume +
+                                    "/u,workdir=" + volume + "/w,userxattr" + more;
+        return sys::mount("overlay", (state.path() + "/merged").c_str(), "overlay", 0,
+                          options.c_str());
+    };
+    REQUIRE(sys::ensure_dir(state.path() + "/lower", 0755));
+    REQUIRE(sys::ensure_dir(state.path() + "/merged", 0755));
+    REQUIRE(mount(one, ",volatile"));
+    write_text(state.path() + "/merged/f", "kept");
+    REQUIRE(sys::umount((state.path() + "/merged").c_str()));
+    const auto two = pool->snapshot("v1", "v2", 64 * kMiB);
+    REQUIRE(two);
+    CHECK_FALSE(mount(one, ""));
+    REQUIRE(mount(*two, ""));
+    CHECK(read_text(state.path() + "/merged/f") == "kept");
+    REQUIRE(sys::umount((state.path() + "/merged").c_str()));
+}
+
 TEST_CASE("removing a volume gives its space back to the pool and to the disk below") {
     const StateDir state;
     const auto pool = state.open();
@@ -244,7 +282,7 @@ TEST_CASE("removing a volume gives its space back to the pool and to the disk be
     REQUIRE(pool->remove("v1"));
     CHECK(get(pool->list()).empty());
     CHECK(pool->used_bytes("v1").error().is(Errc::not_found));
-    CHECK(settle(point, [&] { return get(pool->status()).free_bytes > full + 250 * kMiB; }));
+    CHECK(settle(point, [&] { return get(pool->status()).free_bytes > full + 200 * kMiB; }));
     CHECK(settle(point, [&] { return allocated() < 128 * kMiB; }));
 }
 
@@ -281,8 +319,8 @@ TEST_CASE("no qgroup outlives its volume, not even one that a snapshot kept busy
     REQUIRE(pool->remove("v1"));
     REQUIRE(pool->remove("v2"));
     CHECK(settle(point, [&] {
-        REQUIRE(pool->remove("v1"));  // each later call tries again
-        return qgroup_count(point) == before;
+        const bool tried = pool->remove("v1").has_value();  // each later call tries again
+        return tried && qgroup_count(point) == before;
     }));
 }
 
@@ -302,9 +340,11 @@ TEST_CASE("five hundred volumes come and go and leave nothing") {
     }
     CHECK(get(pool->list()).empty());
     CHECK(open_descriptors() == descriptors);
+    // A chunk of metadata, a tenth of so small a pool, may stay allocated.
     CHECK(settle(point, [&] {
-        REQUIRE(pool->remove("v0"));
-        return qgroup_count(point) == groups && get(pool->status()).free_bytes + 32 * kMiB > free;
+        const bool tried = pool->remove("v0").has_value();
+        return tried && qgroup_count(point) == groups &&
+               get(pool->status()).free_bytes + 128 * kMiB > free;
     }));
 }
 

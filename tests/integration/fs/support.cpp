@@ -135,12 +135,12 @@ std::size_t qgroup_count(const std::string& pool) {
 bool settle(const std::string& pool, const std::function<bool()>& done) {
     const auto fd = sys::open(pool, O_RDONLY | O_DIRECTORY);
     REQUIRE(fd);
-    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{30};
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds{120};
     while (!done()) {
         if (std::chrono::steady_clock::now() > end) return false;
         // Asks for a commit and wakes the cleaner, which reports its end to nobody: hence the poll.
         REQUIRE(::ioctl(fd->get(), BTRFS_IOC_SYNC, nullptr) == 0);
-        ::poll(nullptr, 0, 20);
+        ::poll(nullptr, 0, 50);
     }
     return true;
 }

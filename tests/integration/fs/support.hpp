@@ -63,7 +63,8 @@ std::vector<std::string> loops_of(const std::string& image);
 std::size_t open_descriptors();
 // How many level-0 qgroups of subvolumes there are.
 std::size_t qgroup_count(const std::string& pool);
-// Commits, wakes the cleaner and waits until `done` or for 30 s.
+// Commits, wakes the cleaner and waits until `done` or for two minutes: space
+// goes back to the disk below only after the file system's own delays.
 bool settle(const std::string& pool, const std::function<bool()>& done);
 
 }  // namespace sandboxd::fs::test

@@ -1,3 +1,4 @@
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -29,7 +30,49 @@ std::unique_ptr<Pool> open_tmpfs(const StateDir& state) {
     return *std::move(pool);
 }
 
+// A host without loop devices, for as long as it lives. Only in the mount namespace of the tests.
+class NoLoopDevices {
+public:
+    NoLoopDevices() { REQUIRE(sys::mount("/dev/null", "/dev/loop-control", nullptr, MS_BIND)); }
+    ~NoLoopDevices() { (void)sys::umount("/dev/loop-control"); }
+    NoLoopDevices(const NoLoopDevices&) = delete;
+    NoLoopDevices& operator=(const NoLoopDevices&) = delete;
+};
+
 }  // namespace
+
+TEST_CASE("without loop devices the pool is tmpfs, and btrfs once they are there") {
+    const StateDir state;
+    PoolConfig config = state.config();
+    {
+        const NoLoopDevices host;
+        const auto refused = Pool::open(config);
+        REQUIRE_FALSE(refused);
+        CHECK(refused.error().is(Errc::incompatible));
+        CHECK(refused.error().message().find("modprobe loop") != std::string::npos);
+        CHECK(refused.error().message().find("pool.device") != std::string::npos);
+        config.allow_tmpfs = true;
+        const auto pool = Pool::open(config);
+        REQUIRE(pool);
+        CHECK((*pool)->kind() == PoolKind::tmpfs);
+        CHECK_FALSE(sys::exists(state.path() + "/pool.btrfs"));
+    }
+    const auto pool = Pool::open(config);
+    REQUIRE(pool);
+    CHECK((*pool)->kind() != PoolKind::tmpfs);
+}
+
+TEST_CASE("a pool that can't be opened today is not replaced by memory") {
+    const StateDir state;
+    REQUIRE(state.open()->close());
+    PoolConfig config = state.config();
+    config.allow_tmpfs = true;
+    const NoLoopDevices host;
+    const auto pool = Pool::open(config);
+    REQUIRE_FALSE(pool);
+    CHECK(pool.error().is(Errc::incompatible));
+    CHECK(sys::exists(state.path() + "/pool.btrfs"));
+}
 
 TEST_CASE("without mkfs and without leave for tmpfs the error names the package") {
     const StateDir state;
