@@ -61,7 +61,9 @@ ledger::Usage ExecImpl::usage() const { return ledger::price(meter_ ? meter_->co
 Result<void> ExecImpl::attach(std::uint32_t flags, std::vector<Fd> fds) {
     const bool terminal = (flags & agent::kPty) != 0;
     if (terminal != record_.pty) return AgentReply::malformed("exec");
-    return terminal ? attach_terminal(std::move(fds)) : attach_pipes(flags, std::move(fds));
+    SBX_CHECK(terminal ? attach_terminal(std::move(fds)) : attach_pipes(flags, std::move(fds)));
+    attached_before = true;
+    return {};
 }
 
 Result<void> ExecImpl::attach_pipes(std::uint32_t flags, std::vector<Fd> fds) {

@@ -66,12 +66,14 @@ public:
     // Takes the descriptors that came with exec_started or exec_state. protocol_error: none of them is used.
     [[nodiscard]] Result<void> attach(std::uint32_t flags, std::vector<Fd> fds);
     void set_meter(std::shared_ptr<const Meter> meter) { meter_ = std::move(meter); }
+    void set_figures(const ledger::Counters& figures) { figures_ = figures; }
     void end(const ExecEnd& how, const ledger::Counters& figures);
     // The record as it is now, with the bytes dropped so far.
     [[nodiscard]] const ledger::ExecRecord& record();
 
     bool finishing = false;   // its end is being worked on
     bool lingering = false;   // ended; its agent is told to forget it once nobody writes any more
+    bool attached_before = false;  // in this process
     std::uint64_t dropped_recorded = 0;
 
 private:

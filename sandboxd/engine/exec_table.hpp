@@ -61,26 +61,28 @@ public:
 
 private:
     struct Launch;
-    using Exec = std::shared_ptr<ExecImpl>;
+    using Entry = std::shared_ptr<ExecImpl>;
 
     [[nodiscard]] asio::awaitable<void> launch(std::shared_ptr<Launch> launch);
-    [[nodiscard]] asio::awaitable<Result<Exec>> run(std::shared_ptr<Launch> launch);
-    [[nodiscard]] Result<Exec> make(ledger::ExecRecord record);
-    void register_running(const Exec& exec, const ledger::Counters& start);
-    void pump(const Exec& exec);
-    [[nodiscard]] asio::awaitable<void> finish(Exec exec, agent::ExecState state);
-    void end(const Exec& exec, const ExecEnd& how, std::vector<ledger::Sample>& rows);
-    [[nodiscard]] asio::awaitable<void> linger(Exec exec, Store::Ticket recorded);
-    void lose(const Exec& exec);
+    [[nodiscard]] asio::awaitable<Result<Entry>> ask_agent(std::shared_ptr<Launch> launch);
+    void started(const Entry& exec);
+    [[nodiscard]] Result<Entry> make(ledger::ExecRecord record);
+    void pump(const Entry& exec);
+    [[nodiscard]] asio::awaitable<void> finish(Entry exec, agent::ExecState state);
+    void end(const Entry& exec, const ExecEnd& how, std::vector<ledger::Sample>& rows);
+    [[nodiscard]] asio::awaitable<void> linger(Entry exec, Store::Ticket recorded);
+    void lose(const Entry& exec);
+    void shed_lingering();
     // An exec that nobody here knows: kill it, and let the agent forget it.
     void discard(std::uint64_t number);
     [[nodiscard]] asio::awaitable<void> kill_and_forget(std::uint64_t number);
     [[nodiscard]] asio::awaitable<void> forget(std::uint64_t number);
-    [[nodiscard]] bool adopt(HeldExec& held);
-    void take_up(const Exec& exec, HeldExec& held);
+    [[nodiscard]] Entry adopt(const HeldExec& held);
+    void restore_one(Remembered remembered);
+    void take_up(const Entry& exec, HeldExec& held);
     void drop_old();
-    [[nodiscard]] bool drop_oldest();
-    Store::Ticket record(const Exec& exec);
+    bool drop_oldest();
+    Store::Ticket record(const Entry& exec);
 
     Services& services_;
     ExecOwner& owner_;
@@ -88,10 +90,11 @@ private:
     TaskGroup& tasks_;
     Fd folder_;
     std::shared_ptr<SpoolBudget> budget_;
-    std::map<std::uint64_t, Exec> execs_;
+    std::map<std::uint64_t, Entry> execs_;
     std::set<std::uint64_t> launching_;
     std::map<std::uint64_t, agent::ExecState> early_exits_;  // told before the launch's answer was looked at
     std::set<std::uint64_t> discarded_;
+    std::size_t lingering_ = 0;
     std::uint64_t next_ = 1;
     std::size_t running_ = 0;
 };

@@ -25,13 +25,13 @@ asio::awaitable<void> Sampler::run() {
     auto next = std::chrono::steady_clock::now();
     for (;;) {
         if (watched_.empty()) {
-            if (!co_await work_.wait(Deadline::never())) co_return;
+            if (auto ok = co_await work_.wait(Deadline::never()); !ok) co_return;
             next = std::chrono::steady_clock::now() + kPeriod;
             continue;
         }
         const auto now = std::chrono::steady_clock::now();
         if (now < next) {
-            if (!co_await sleep_until(Deadline::after(next - now))) co_return;
+            if (auto ok = co_await sleep_until(Deadline::after(next - now)); !ok) co_return;
         }
         next = std::max(next + kPeriod, std::chrono::steady_clock::now());
         co_await sample();

@@ -44,7 +44,8 @@ constexpr std::array<const char*, 1> kMigrations{
     " user TEXT NOT NULL, pty INTEGER NOT NULL, timeout_ms INTEGER NOT NULL, output_limit INTEGER "
     "NOT NULL,"
     " on_output_limit TEXT NOT NULL, started INTEGER NOT NULL, ended INTEGER, status TEXT NOT NULL,"
-    " exit_code INTEGER NOT NULL, signal INTEGER NOT NULL, PRIMARY KEY(sandbox, number)) STRICT, "
+    " exit_code INTEGER NOT NULL, signal INTEGER NOT NULL, out_dropped INTEGER NOT NULL,"
+    " err_dropped INTEGER NOT NULL, PRIMARY KEY(sandbox, number)) STRICT, "
     "WITHOUT ROWID;"
 
     "CREATE TABLE idempotency(tenant TEXT NOT NULL, key TEXT NOT NULL, fingerprint TEXT NOT NULL,"

@@ -70,6 +70,8 @@ struct ExecRecord {
     std::string status = "running";  // running exited signaled oom_killed timed_out limit lost
     std::int32_t exit_code = 0;
     std::int32_t signal = 0;
+    std::uint64_t out_dropped = 0;  // bytes above the cap, as of the last time that it was written
+    std::uint64_t err_dropped = 0;
 };
 
 struct IdempotencyRecord {

@@ -59,7 +59,7 @@ Result<void> Records::Impl::prepare_sandboxes() {
             "INSERT OR REPLACE INTO sandboxes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
     SBX_TRY(get_sandbox, database.prepare("SELECT * FROM sandboxes WHERE id = ?"));
     SBX_TRY(put_exec,
-            database.prepare("INSERT OR REPLACE INTO execs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+            database.prepare("INSERT OR REPLACE INTO execs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
     SBX_TRY(get_execs, database.prepare("SELECT * FROM execs WHERE sandbox = ? ORDER BY number"));
     return {};
 }
@@ -103,7 +103,8 @@ Result<std::optional<SandboxRecord>> Records::sandbox(const SandboxId& id) {
 Result<void> Records::put_exec(const ExecRecord& e) {
     ColumnWriter{impl_->put_exec} << e.sandbox << e.number << e.command << e.cwd << e.user << e.pty
                                   << e.timeout_ms << e.output_limit << e.on_output_limit
-                                  << e.started << e.ended << e.status << e.exit_code << e.signal;
+                                  << e.started << e.ended << e.status << e.exit_code << e.signal
+                                  << e.out_dropped << e.err_dropped;
     return impl_->put_exec.run();
 }
 
@@ -117,7 +118,7 @@ Result<std::vector<ExecRecord>> Records::execs(const SandboxId& sandbox) {
         ExecRecord& e = out.emplace_back();
         ColumnReader{*rows} >> e.sandbox >> e.number >> e.command >> e.cwd >> e.user >> e.pty >>
             e.timeout_ms >> e.output_limit >> e.on_output_limit >> e.started >> e.ended >>
-            e.status >> e.exit_code >> e.signal;
+            e.status >> e.exit_code >> e.signal >> e.out_dropped >> e.err_dropped;
     }
 }
 

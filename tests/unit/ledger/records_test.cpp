@@ -27,7 +27,8 @@ bool operator==(const ExecRecord& a, const ExecRecord& b) {
            a.cwd == b.cwd && a.user == b.user && a.pty == b.pty && a.timeout_ms == b.timeout_ms &&
            a.output_limit == b.output_limit && a.on_output_limit == b.on_output_limit &&
            a.started == b.started && a.ended == b.ended && a.status == b.status &&
-           a.exit_code == b.exit_code && a.signal == b.signal;
+           a.exit_code == b.exit_code && a.signal == b.signal &&
+           a.out_dropped == b.out_dropped && a.err_dropped == b.err_dropped;
 }
 bool operator==(const IdempotencyRecord& a, const IdempotencyRecord& b) {
     return a.tenant == b.tenant && a.key == b.key &&
@@ -109,6 +110,8 @@ ExecRecord full_exec(const std::string& sandbox, std::uint64_t exec) {
     e.status = "signaled";
     e.exit_code = -1;
     e.signal = 9;
+    e.out_dropped = kU64;
+    e.err_dropped = 7;
     return e;
 }
 
