@@ -9,6 +9,9 @@ import sys
 from source import ROOT, code_files, line_of, read, strip
 
 LAMBDA = re.compile(r"\[(?P<captures>[^\[\]]*)\]\s*(\((?:[^()]|\([^()]*\))*\))?\s*(mutable|noexcept|->[^{};]*?|\s)*$")
+# A temporary of a class with constructors is compiled rightly, an aggregate is not; of the standard library only array
+# is an aggregate that anybody would pass.
+CONSTRUCTED = re.compile(r"\bstd::(?!array\b)[\w:]+(<[^<>;]*>)?\s*$")
 TOKEN = re.compile(r"co_await\b|\bswitch\b|[(){};?]")
 
 
@@ -81,7 +84,8 @@ class Scanner:
             self.frames.append(("lambda", self.statement))
             self.statement = Statement(at + 1)
         elif self.inside_expression():
-            if not re.match(r"\{\s*\}", self.bare[at:]):
+            before = self.bare[self.statement.start:at]
+            if not re.match(r"\{\s*\}", self.bare[at:]) and not CONSTRUCTED.search(before):
                 self.statement.shapes.add("a braced temporary")
             self.frames.append(("init", None))
         else:
