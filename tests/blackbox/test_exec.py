@@ -59,8 +59,7 @@ class Exec(DaemonCase):
     def test_stdin_text_and_binary(self):
         box = self.box()
         self.assertEqual("3\n", box.exec("wc -c", stdin="abc")["stdout"])
-        self.assertEqual("000000 00 ff\n000002\n",
-                         box.exec("od -A x -t x1 | sed 's/^\\(......\\) /\\1 /'", stdin={"base64": "AP8="})["stdout"])
+        self.assertEqual(" 00 ff\n", box.exec("od -A n -t x1", stdin={"base64": "AP8="})["stdout"])
 
     def test_a_background_child_does_not_hold_the_answer_back(self):
         box = self.box()
@@ -123,9 +122,7 @@ class Detached(DaemonCase):
     def test_an_unknown_exec_and_an_unknown_signal_are_refused(self):
         box = self.box()
         self.assert_error(box.client.get(f"{box.path}/exec/zzzzzzzzzzzzz"), 404, "not_found")
-        self.assert_error(box.client.get(f"{box.path}/exec/..%2F..%2Fx"), 404, "not_found") \
-            if box.client.get(f"{box.path}/exec/..%2F..%2Fx").status == 404 else \
-            self.assertEqual(400, box.client.get(f"{box.path}/exec/..%2F..%2Fx").status)
+        self.assertIn(box.client.get(f"{box.path}/exec/..%2F..%2Fx").status, (400, 404))
         exec_id = box.start("sleep 600")
         self.assert_error(box.client.request("DELETE", f"{box.path}/exec/{exec_id}?signal=FROB"), 400, "invalid_argument", "signal")
         box.client.expect(200, "DELETE", f"{box.path}/exec/{exec_id}?signal=KILL")

@@ -102,7 +102,7 @@ class Output(DaemonCase):
         text = "żółw 🐢 漢字"
         self.assertEqual(text + "\n", self.client.run(f"print({text!r})")["stdout"])
         broken = self.client.run("import sys; sys.stdout.buffer.write(b'a\\xff\\xfeb\\xe2\\x82')")
-        self.assertEqual("a��b�", broken["stdout"].replace("��", "��"))
+        self.assertEqual("a\ufffd\ufffdb\ufffd", broken["stdout"])
 
     def test_every_byte_survives_as_base64(self):
         answer = self.client.run("import sys; sys.stdout.buffer.write(bytes(range(256)) * 300)", encoding="base64")
@@ -188,7 +188,6 @@ class Streams(DaemonCase):
                                                   {"Accept": "application/x-ndjson"})
         start = json.loads(response.readline())
         json.loads(response.readline())
-        connection.sock.close() if connection.sock else response.close()
         response.close()
         connection.close()
         end = time.monotonic() + 15
