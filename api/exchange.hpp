@@ -87,6 +87,10 @@ public:
     // Completes when the client has closed its connection while the answer is not finished (half-close counts as gone).
     // For racing against long work with ||; cancelling it has no effect on the connection.
     [[nodiscard]] virtual asio::awaitable<void> client_gone() = 0;
+
+    // Runs `task` to its end beside and beyond this exchange; the server owns it and waits for it before it is gone. For
+    // clean-up that the answer must not wait for. May be called by destructors on every way out of a handler.
+    virtual void background(std::string name, asio::awaitable<void> task) = 0;
 };
 
 }  // namespace sandboxd::api

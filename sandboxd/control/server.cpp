@@ -15,6 +15,8 @@ namespace sandboxd::control {
 
 namespace {
 
+constexpr std::chrono::seconds kQuick{10};  // for calls that the monitor answers at once
+
 Deadline deadline_of(std::uint32_t milliseconds) {
     return Deadline::after(std::chrono::milliseconds{std::clamp<std::uint32_t>(milliseconds, 1, 3'600'000)});
 }
@@ -208,12 +210,14 @@ private:
     }
 
     asio::awaitable<void> set_limits(std::uint32_t request, SandboxId id, policies::Limits limits) {
-        auto done = co_await node_.set_limits(std::move(id), limits, Deadline::after(std::chrono::seconds{10}));
+        const Deadline deadline = Deadline::after(kQuick);
+        auto done = co_await node_.set_limits(std::move(id), limits, deadline);
         reply_void(request, done);
     }
 
     asio::awaitable<void> list(std::uint32_t request) {
-        auto ids = co_await node_.list(Deadline::after(std::chrono::seconds{10}));
+        const Deadline deadline = Deadline::after(kQuick);
+        auto ids = co_await node_.list(deadline);
         if (!ids) {
             reply_error(request, ids.error());
             co_return;
@@ -231,7 +235,8 @@ private:
     }
 
     asio::awaitable<void> disk_usage(std::uint32_t request, std::vector<SandboxId> ids) {
-        auto sizes = co_await node_.disk_usage(std::move(ids), Deadline::after(std::chrono::seconds{10}));
+        const Deadline deadline = Deadline::after(kQuick);
+        auto sizes = co_await node_.disk_usage(std::move(ids), deadline);
         if (!sizes) {
             reply_error(request, sizes.error());
             co_return;
@@ -242,7 +247,8 @@ private:
     }
 
     asio::awaitable<void> status(std::uint32_t request) {
-        auto status = co_await node_.status(Deadline::after(std::chrono::seconds{10}));
+        const Deadline deadline = Deadline::after(kQuick);
+        auto status = co_await node_.status(deadline);
         if (!status) {
             reply_error(request, status.error());
             co_return;

@@ -26,6 +26,7 @@ struct FileInfo {
     std::uint64_t size = 0;
     WallTime modified;
     std::string target;   // of a symlink
+    std::uint64_t inode = 0;
 };
 
 // A regular file of the sandbox, opened for reading inside of it. The jail can change it meanwhile: size is a

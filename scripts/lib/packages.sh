@@ -99,6 +99,7 @@ jobs_that_fit() {
 build() {
     local preset="$1"
     shift
+    mkdir -p build
     if [ ! -f "build/$preset/build.ninja" ]; then
         cmake --preset "$preset" >"build/$preset.configure.log" 2>&1 ||
             { tail -n 30 "build/$preset.configure.log" >&2; die "cmake --preset $preset failed (build/$preset.configure.log)"; }

@@ -11,3 +11,10 @@ struct Catch::StringMaker<sandboxd::Result<T>> {
         return result ? "a value" : result.error().message();
     }
 };
+
+// The value; the test fails with the error where there is none.
+template <class T>
+T get(sandboxd::Result<T> result) {
+    REQUIRE(result);
+    return *std::move(result);
+}

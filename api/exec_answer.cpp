@@ -1,0 +1,116 @@
+#include "api/exec_answer.hpp"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "api/json.hpp"
+#include "sandboxd/core/clock.hpp"
+#include "sandboxd/core/utf8.hpp"
+
+namespace sandboxd::api {
+
+namespace {
+
+using engine::ExecStatus;
+using nlohmann::json;
+
+std::string timeout_message(const ExecFrame& frame) {
+    if (!frame.timeout_ms || *frame.timeout_ms == 0) return "timed out: raise timeout_ms";
+    return "timed out after " + std::to_string(*frame.timeout_ms) + " ms: raise timeout_ms";
+}
+
+// Each message names the limit and the field that raises it: an agent can act on nothing less.
+std::optional<std::pair<std::string, std::string>> failure_of(const engine::Exec& exec, const ExecFrame& frame) {
+    using Failure = std::pair<std::string, std::string>;
+    switch (exec.status()) {
+        case ExecStatus::running: return std::nullopt;
+        case ExecStatus::exited:
+            if (exec.exit_code() == 0) return std::nullopt;
+            return Failure{"ExitCode", "exited with code " + std::to_string(exec.exit_code()) + ": stderr says why"};
+        case ExecStatus::signaled:
+            return Failure{"Signal", "ended by signal " + std::to_string(exec.signal()) +
+                                         ": it crashed, or something killed it"};
+        case ExecStatus::oom_killed:
+            return Failure{"OutOfMemory", "out of memory: limit " + std::to_string(frame.limits.memory_bytes >> 20) +
+                                              " MiB, raise limits.memory_mb"};
+        case ExecStatus::timed_out: return Failure{"Timeout", timeout_message(frame)};
+        case ExecStatus::limit: return Failure{"Limit", "ended at a limit of the sandbox: raise it in limits"};
+        case ExecStatus::lost:
+            return Failure{"Lost", "the sandbox was lost while it ran, its end is not known: run it again in a new one"};
+    }
+    return std::nullopt;
+}
+
+void add_figures(json& answer, const std::string& name, const engine::Output& output) {
+    answer[name + "_bytes"] = output.size() + output.dropped();
+    answer[name + "_truncated"] = output.truncated();
+    if (output.truncated()) answer[name + "_dropped"] = output.dropped();
+}
+
+void add_stream(json& answer, const std::string& name, InlineOutput output, Encoding encoding, const std::string& rest) {
+    if (output.cut && encoding == Encoding::text) output.bytes.resize(utf8::complete_prefix(output.bytes));
+    answer[name] = encode(output.bytes, encoding);
+    if (!output.cut) return;
+    answer[name + "_truncated"] = true;
+    if (!rest.empty()) answer[name + "_path"] = rest + "/output?stream=" + name;
+}
+
+}  // namespace
+
+std::string exec_path(const SandboxId& sandbox, const ExecId& exec) {
+    return "/v1/sandboxes/" + sandbox.str() + "/exec/" + exec.str();
+}
+
+json exec_facts(engine::Exec& exec, const ExecFrame& frame) {
+    const bool running = exec.status() == ExecStatus::running;
+    json answer = {
+        {"sandbox_id", frame.sandbox.str()},
+        {"exec_id", exec.id().str()},
+        {"status", engine::to_string(exec.status())},
+        {"exit_code", running ? json(nullptr) : json(exec.exit_code())},
+        {"results", json::array()},
+        {"denials", json::array()},
+        {"usage", usage_json(frame.usage.value_or(exec.usage()))},
+    };
+    if (exec.signal() != 0) answer["signal"] = exec.signal();
+    add_figures(answer, "stdout", exec.out());
+    add_figures(answer, "stderr", exec.err());
+    if (const auto failure = failure_of(exec, frame)) {
+        answer["error"] = {{"name", failure->first}, {"message", failure->second}};
+    }
+    return answer;
+}
+
+void add_output(json& answer, engine::Exec& exec, const ExecFrame& frame, InlineOutput out, InlineOutput err,
+                Encoding encoding, Rest rest) {
+    const std::string path = rest == Rest::kept ? exec_path(frame.sandbox, exec.id()) : std::string{};
+    add_stream(answer, "stdout", std::move(out), encoding, path);
+    add_stream(answer, "stderr", std::move(err), encoding, path);
+    if (encoding == Encoding::base64) answer["encoding"] = "base64";
+}
+
+void add_description(json& answer, const engine::Exec& exec) {
+    answer["command"] = encode(exec.command(), Encoding::text);
+    answer["cwd"] = encode(exec.cwd(), Encoding::text);
+    answer["user"] = exec.user();
+    answer["pty"] = exec.pty();
+    answer["started_at"] = to_rfc3339(exec.started());
+    answer["ended_at"] = nullptr;
+    if (const auto ended = exec.ended()) answer["ended_at"] = to_rfc3339(*ended);
+}
+
+json error_event(const Error& error) {
+    json details = json::object();
+    for (const auto& [name, value] : error.facts()) {
+        if (const auto* number = std::get_if<std::int64_t>(&value)) {
+            details[name] = *number;
+        } else {
+            details[name] = encode(std::get<std::string>(value), Encoding::text);
+        }
+    }
+    return {{"type", "error"},
+            {"error", {{"code", to_string(error.errc())}, {"message", encode(error.message(), Encoding::text)},
+                       {"details", std::move(details)}}}};
+}
+
+}  // namespace sandboxd::api

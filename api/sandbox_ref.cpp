@@ -1,0 +1,32 @@
+#include "api/sandbox_ref.hpp"
+
+#include <string>
+#include <utility>
+
+#include "sandboxd/engine/engine.hpp"
+
+namespace sandboxd::api {
+
+namespace {
+
+// One text for all that a caller must not tell apart.
+Error no_such_sandbox() { return Error{Errc::not_found, "sandbox", "no such sandbox"}; }
+
+}  // namespace
+
+Result<engine::SandboxPtr> find_sandbox(Exchange& exchange) {
+    auto id = parse_sandbox_id(exchange.param("id"), exchange.node());
+    if (!id && id.error().is(Errc::node_lost)) return std::move(id).error();
+    if (!id) return no_such_sandbox();
+    auto found = exchange.engine().find(exchange.caller().tenant, *id);
+    if (!found && found.error().is(Errc::not_found)) return no_such_sandbox();
+    return found;
+}
+
+Result<policies::TenantLimits> tenant_limits(Exchange& exchange) {
+    const auto tenant = exchange.engine().tenant(exchange.caller().tenant);
+    if (!tenant) return Error{Errc::internal, "tenant", exchange.caller().tenant.str() + " does not exist"};
+    return tenant->limits;
+}
+
+}  // namespace sandboxd::api
