@@ -15,7 +15,8 @@ namespace sandboxd::isolation {
 
 namespace {
 
-constexpr std::array<std::string_view, 6> kV1Controllers{"memory", "cpu", "cpuacct", "pids", "blkio", "devices"};
+constexpr std::array<std::string_view, 6> kV1Controllers{"memory", "cpu",   "cpuacct",
+                                                         "pids",   "blkio", "devices"};
 constexpr std::array<std::string_view, 4> kV2Controllers{"memory", "cpu", "pids", "io"};
 
 bool holds(const std::vector<std::string>& names, std::string_view name) {
@@ -45,7 +46,8 @@ Result<std::string> ensure_root(const std::string& parent, const std::string& na
     return root;
 }
 
-// Before 5.11 a v1 memory group was flat unless told otherwise, and then the limit of work/ would not hold its leaves.
+// Before 5.11 a v1 memory group was flat unless told otherwise, and then the limit of work/ would
+// not hold its leaves.
 Result<void> make_hierarchical(const std::string& root) {
     SBX_TRY(const CgroupFolder folder, CgroupFolder::open(root));
     if (!folder.has("memory.use_hierarchy")) return {};
@@ -59,7 +61,8 @@ Result<void> check_kill(const std::string& root) {
     SBX_TRY(const CgroupFolder folder, CgroupFolder::open(root));
     for (const char* file : {"cgroup.kill", "cgroup.freeze"}) {
         if (!folder.has(file)) {
-            return Error{Errc::incompatible, file, "this kernel's cgroup2 has none: Linux 5.14 or newer is needed"};
+            return Error{Errc::incompatible, file,
+                         "this kernel's cgroup2 has none: Linux 5.14 or newer is needed"};
         }
     }
     return {};
@@ -69,10 +72,12 @@ Result<HybridRoots> hybrid_roots(const CgroupTree& tree, const CgroupConfig& con
     HybridRoots roots;
     roots.io_device = config.io_device;
     for (const std::string_view name : kV1Controllers) {
-        // blkio is asked for when a sandbox has an io limit; devices is the second wall behind nodev.
+        // blkio is asked for when a sandbox has an io limit; devices is the second wall behind
+        // nodev.
         const bool optional = name == "blkio" || holds(config.allow_missing, name);
         if (tree.find(name) == nullptr && !optional) {
-            return missing(name, "mount the cgroup v1 hierarchy with \"" + std::string{name} + "\"");
+            return missing(name,
+                           "mount the cgroup v1 hierarchy with \"" + std::string{name} + "\"");
         }
     }
     SBX_TRY(const std::string unified_parent, parent_folder(*tree.unified, config));
@@ -112,8 +117,10 @@ Result<void> enable(const CgroupFolder& folder, const std::vector<std::string>& 
         auto written = folder.write("cgroup.subtree_control", "+" + name);
         if (!written && written.error().is_errno(EBUSY)) {
             return Error{Errc::incompatible, "cgroup controller " + name,
-                         folder.path() + " holds processes, so it can't hand the controller down: set cgroup_parent to a "
-                                         "delegated folder without processes of its own"};
+                         folder.path() +
+                             " holds processes, so it can't hand the controller down: set "
+                             "cgroup_parent to a "
+                             "delegated folder without processes of its own"};
         }
         if (!written) return written;
     }
@@ -133,7 +140,8 @@ Result<V2Root> v2_root(const CgroupHierarchy& unified, const CgroupConfig& confi
         if (holds(offered, name)) {
             root.controllers.emplace_back(name);
         } else if (name != "io" && !holds(config.allow_missing, name)) {
-            return missing(name, "enable \"+" + std::string{name} + "\" in the cgroup.subtree_control above " + parent);
+            return missing(name, "enable \"+" + std::string{name} +
+                                     "\" in the cgroup.subtree_control above " + parent);
         }
     }
     SBX_CHECK(enable(folder, root.controllers));
@@ -150,9 +158,10 @@ Result<std::unique_ptr<CgroupDriver>> make_cgroup_driver(const CgroupConfig& con
     SBX_CHECK(check_group_name(config.root_name));
     SBX_TRY(const CgroupTree tree, read_cgroup_tree());
     if (!tree.unified) {
-        return Error{Errc::incompatible, "cgroup2",
-                     "not mounted: mount -t cgroup2 none /sys/fs/cgroup/unified (beside v1) or boot with "
-                     "systemd.unified_cgroup_hierarchy=1"};
+        return Error{
+            Errc::incompatible, "cgroup2",
+            "not mounted: mount -t cgroup2 none /sys/fs/cgroup/unified (beside v1) or boot with "
+            "systemd.unified_cgroup_hierarchy=1"};
     }
     // Memory says which world this is: a controller lives in v1 or in v2, never in both.
     if (tree.find("memory") != nullptr || tree.find("cpu") != nullptr) {

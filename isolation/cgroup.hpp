@@ -32,22 +32,22 @@ class SandboxCgroup {
 public:
     virtual ~SandboxCgroup() = default;
 
-    // For clone3(CLONE_INTO_CGROUP): the sandbox's own folder in the unified tree. The child is born there, not in
-    // init/, because it becomes the root of its cgroup namespace and has to hold work/ too: where cgroup2 is mounted
-    // with nsdelegate (systemd does), nothing moves out of the namespace's root.
+    // For clone3(CLONE_INTO_CGROUP): the unified init leaf.
     [[nodiscard]] virtual int clone_target() const = 0;
-    // Open cgroup.procs files into which the child writes "0" itself, before it runs anything: `outside` before its
-    // cgroup namespace is made, `inside` after it. By the child, because a move waits for an RCU grace period
-    // (about 10 ms on an idle machine) that must not stop the daemon's thread. Borrowed, valid until settle().
+    // What the child needs to take its place before it runs anything. Borrowed, valid until settle().
     struct Entry {
-        std::vector<int> outside;
-        std::vector<int> inside;
+        // Open v1 `tasks` files into which it writes "0". A single thread that moves itself that way takes no lock; a
+        // pid, or cgroup.procs, waits for an RCU grace period, which is about 10 ms on an idle machine (Linux 5.5).
+        std::vector<int> tasks;
+        // The sandbox's own folder in the unified tree: the root of its cgroup namespace, since that has to hold work/
+        // too. Where cgroup2 is mounted with nsdelegate (systemd does), nothing moves out of a namespace's root.
+        int namespace_root = -1;
     };
-    [[nodiscard]] virtual Entry entry() const { return {}; }
-    // Once the child has entered, before it gets its plan: what has to wait until the sandbox's own folder is empty
-    // (v2: its controllers and limits). Closes the entry descriptors.
-    [[nodiscard]] virtual Result<void> settle() { return {}; }
-    // entry() and settle() from outside, for a process that can't do its part. Can block, see entry().
+    [[nodiscard]] virtual Entry entry() const = 0;
+    // Once the child has its namespace, before it gets its plan: what has to wait until no process is in the sandbox's
+    // own folder (v2: its controllers and limits). Closes the descriptors of entry().
+    [[nodiscard]] virtual Result<void> settle() = 0;
+    // The same from outside, for a process that can't do its part (and gets no namespace). Can block, see entry().
     [[nodiscard]] virtual Result<void> enter_init(pid_t pid) = 0;
 
     // Descriptors for the launch plan (leaf_*, join_procs); borrowed, valid while this lives.

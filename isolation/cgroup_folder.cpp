@@ -20,7 +20,9 @@ Result<CgroupFolder> CgroupFolder::open(std::string path) {
     return CgroupFolder{std::move(fd), std::move(path)};
 }
 
-bool CgroupFolder::has(const char* file) const { return static_cast<bool>(sys::statat(fd(), file)); }
+bool CgroupFolder::has(const char* file) const {
+    return static_cast<bool>(sys::statat(fd(), file));
+}
 
 Result<std::string> CgroupFolder::read(const char* file) const {
     auto text = sys::read_file_at(fd(), file);
@@ -38,12 +40,15 @@ Result<void> CgroupFolder::write(const char* file, std::string_view value) const
 Result<void> CgroupFolder::apply(const ControlWrites& writes) const {
     for (const ControlWrite& item : writes) {
         auto written = write(item.file.c_str(), item.value);
-        if (!written && !(item.optional && written.error().is_errno(ENOENT))) return std::move(written).error();
+        if (!written && !(item.optional && written.error().is_errno(ENOENT)))
+            return std::move(written).error();
     }
     return {};
 }
 
-Result<Fd> CgroupFolder::open_procs() const { return sys::openat(fd(), "cgroup.procs", O_WRONLY); }
+Result<Fd> CgroupFolder::open_tasks() const {
+    return sys::openat(fd(), "tasks", O_WRONLY);
+}
 
 Result<void> CgroupFolder::delegate_to(uid_t id) const {
     SBX_CHECK(sys::chownat(fd(), "", id, id));
@@ -85,7 +90,8 @@ Result<void> remove_folders(const std::string& path) {
     auto removed = sys::unlinkat(AT_FDCWD, path.c_str(), AT_REMOVEDIR);
     if (removed || removed.error().is_errno(ENOENT)) return {};
     // cgroupfs says EBUSY both for processes and for groups below; only the latter can be helped.
-    if (!removed.error().is_errno(EBUSY) && !removed.error().is_errno(ENOTEMPTY)) return std::move(removed).error();
+    if (!removed.error().is_errno(EBUSY) && !removed.error().is_errno(ENOTEMPTY))
+        return std::move(removed).error();
     SBX_TRY(const std::vector<std::string> below, child_folders(path));
     for (const std::string& name : below) SBX_CHECK(remove_folders(path + "/" + name));
     removed = sys::unlinkat(AT_FDCWD, path.c_str(), AT_REMOVEDIR);

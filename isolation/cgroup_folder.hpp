@@ -26,7 +26,7 @@ public:
     [[nodiscard]] Result<std::string> read(const char* file) const;  // without the last newline
     [[nodiscard]] Result<void> write(const char* file, std::string_view value) const;
     [[nodiscard]] Result<void> apply(const ControlWrites& writes) const;
-    [[nodiscard]] Result<Fd> open_procs() const;  // for writing
+    [[nodiscard]] Result<Fd> open_tasks() const;  // v1, for writing
     // Lets `id` make groups below and move its own processes among them; limits stay root's.
     [[nodiscard]] Result<void> delegate_to(uid_t id) const;
 
@@ -40,7 +40,8 @@ private:
 [[nodiscard]] Result<std::uint64_t> flat_key(std::string_view text, std::string_view key);
 
 [[nodiscard]] Result<std::vector<std::string>> child_folders(const std::string& path);
-// rmdir of the folder and of all below it, leaves first. Gone already: ok. EBUSY (errno) while a process is left.
+// rmdir of the folder and of all below it, leaves first. Gone already: ok. EBUSY (errno) while a
+// process is left.
 [[nodiscard]] Result<void> remove_folders(const std::string& path);
 
 }  // namespace sandboxd::isolation

@@ -16,17 +16,17 @@ bool holds(const std::vector<std::string>& names, std::string_view name) {
     return std::find(names.begin(), names.end(), name) != names.end();
 }
 
-// A sandbox's folders in one v1 hierarchy. Where the init and the workload have budgets of their own or the execs
-// have leaves there are init/ and work/; in the others (devices, blkio) all share the sandbox's folder, which costs
-// fewer folders and moves.
+// A sandbox's folders in one v1 hierarchy. Where the init and the workload have budgets of their
+// own or the execs have leaves there are init/ and work/; in the others (devices, blkio) all share
+// the sandbox's folder, which costs fewer folders and moves.
 struct V1Group {
     std::vector<std::string> controllers;
     bool split = false;
     CgroupFolder top;
     CgroupFolder init;
     CgroupFolder work;
-    Fd entry;  // cgroup.procs of where PID 1 goes; until settle()
-    Fd join;   // cgroup.procs of work/ for those without a leaf per exec
+    Fd entry;  // tasks of where PID 1 goes; until settle()
+    Fd join;   // tasks of work/ for those without a leaf per exec
 
     [[nodiscard]] bool has(std::string_view name) const { return holds(controllers, name); }
     [[nodiscard]] bool leaves() const { return has("memory") || has("cpuacct"); }
@@ -48,22 +48,23 @@ Result<void> V1Group::make(const std::string& path, const IdMap& ids) {
     SBX_TRY(top, CgroupFolder::make(path));
     if (has("devices")) SBX_CHECK(top.apply(v1_device_writes()));
     if (!split) {
-        SBX_TRY(entry, top.open_procs());
+        SBX_TRY(entry, top.open_tasks());
         return {};
     }
     SBX_TRY(init, CgroupFolder::make(path + "/init"));
     SBX_TRY(work, CgroupFolder::make(path + "/work"));
-    SBX_TRY(entry, init.open_procs());
+    SBX_TRY(entry, init.open_tasks());
     if (leaves()) {
         SBX_CHECK(work.delegate_to(ids.init_id()));
     } else {
-        SBX_TRY(join, work.open_procs());
+        SBX_TRY(join, work.open_tasks());
     }
     return limit_init();
 }
 
 Result<void> V1Group::limit_init() const {
-    if (has("memory")) SBX_CHECK(init.apply(v1_memory_writes(kInitMemoryBytes, MemoryChange::shrink)));
+    if (has("memory"))
+        SBX_CHECK(init.apply(v1_memory_writes(kInitMemoryBytes, MemoryChange::shrink)));
     if (has("pids")) SBX_CHECK(init.apply(pids_writes(kInitPids)));
     return {};
 }
@@ -84,7 +85,7 @@ Result<void> V1Group::open(const std::string& path) {
     SBX_CHECK(open_if_there(init, path + "/init"));
     SBX_CHECK(open_if_there(work, path + "/work"));
     if (!leaves() && work.valid()) {
-        SBX_TRY(join, work.open_procs());
+        SBX_TRY(join, work.open_tasks());
     }
     return {};
 }
@@ -124,18 +125,17 @@ public:
         return {};
     }
 
-    [[nodiscard]] int clone_target() const override { return unified_.top().fd(); }
+    [[nodiscard]] int clone_target() const override { return unified_.init().fd(); }
 
     [[nodiscard]] Entry entry() const override {
         Entry out;
-        for (const V1Group& group : groups_) out.outside.push_back(group.entry.get());
-        out.inside.push_back(unified_entry_.get());
+        for (const V1Group& group : groups_) out.tasks.push_back(group.entry.get());
+        out.namespace_root = unified_.top().fd();
         return out;
     }
 
     [[nodiscard]] Result<void> settle() override {
         for (V1Group& group : groups_) group.entry.reset();
-        unified_entry_.reset();
         return {};
     }
 
@@ -180,7 +180,6 @@ public:
 
 private:
     [[nodiscard]] Result<void> build(const CgroupLimits& limits, const IdMap& ids) {
-        SBX_TRY(unified_entry_, unified_.init().open_procs());
         for (std::size_t i = 0; i < groups_.size(); ++i) SBX_CHECK(groups_[i].make(paths_[i], ids));
         return set_limits(limits);
     }
@@ -199,7 +198,6 @@ private:
     std::string unified_path_;
     std::vector<std::string> paths_;  // one per group, in step
     UnifiedGroup unified_;
-    Fd unified_entry_;
     std::vector<V1Group> groups_;
     bool throttled_ = false;
 };
@@ -207,7 +205,8 @@ private:
 Result<void> HybridGroup::set_limits(const CgroupLimits& limits) {
     SBX_CHECK(check_limits(limits));
     bool io_done = false;
-    // Memory first: it alone can be refused for the state it meets, and then nothing else has changed.
+    // Memory first: it alone can be refused for the state it meets, and then nothing else has
+    // changed.
     for (const V1Group& group : groups_) {
         if (group.has("memory")) SBX_CHECK(limit_memory(group.work, limits.memory_bytes));
     }
@@ -220,7 +219,8 @@ Result<void> HybridGroup::set_limits(const CgroupLimits& limits) {
         }
     }
     if (limits.io_bytes_per_second != 0 && !io_done) {
-        return Error{Errc::incompatible, "cgroup limit", "io_bytes_per_second needs the blkio controller"};
+        return Error{Errc::incompatible, "cgroup limit",
+                     "io_bytes_per_second needs the blkio controller"};
     }
     return {};
 }
@@ -230,11 +230,13 @@ Result<void> HybridGroup::limit_memory(const CgroupFolder& work, std::uint64_t b
     // Decimal without leading zeros: the longer one is the larger one.
     const std::string next = std::to_string(bytes);
     const bool grow = now.size() < next.size() || (now.size() == next.size() && now < next);
-    auto written = work.apply(v1_memory_writes(bytes, grow ? MemoryChange::grow : MemoryChange::shrink));
+    auto written =
+        work.apply(v1_memory_writes(bytes, grow ? MemoryChange::grow : MemoryChange::shrink));
     if (written || !written.error().is_errno(EBUSY)) return written;
     auto usage = work.read("memory.usage_in_bytes");
     return Error{Errc::conflict, "cgroup limit",
-                 "the workload uses more memory than the new limit and can't be shrunk; stop something in it first"}
+                 "the workload uses more memory than the new limit and can't be shrunk; stop "
+                 "something in it first"}
         .fact("limit", std::string{"memory_bytes"})
         .fact("asked", static_cast<std::int64_t>(bytes))
         .fact("used", usage ? *usage : std::string{"unknown"});
@@ -243,7 +245,8 @@ Result<void> HybridGroup::limit_memory(const CgroupFolder& work, std::uint64_t b
 Result<void> HybridGroup::limit_io(const CgroupFolder& top, std::uint64_t bytes_per_second) {
     if (bytes_per_second == 0 && !throttled_) return {};
     if (io_device_ == 0) {
-        return Error{Errc::incompatible, "cgroup limit", "io_bytes_per_second: the pool has no block device"};
+        return Error{Errc::incompatible, "cgroup limit",
+                     "io_bytes_per_second: the pool has no block device"};
     }
     SBX_CHECK(top.apply(v1_io_writes(bytes_per_second, io_device_)));
     throttled_ = bytes_per_second != 0;
@@ -256,7 +259,8 @@ public:
 
     [[nodiscard]] CgroupMode mode() const noexcept override { return CgroupMode::hybrid; }
 
-    [[nodiscard]] Result<std::unique_ptr<SandboxCgroup>> create(const std::string& name, const CgroupLimits& limits,
+    [[nodiscard]] Result<std::unique_ptr<SandboxCgroup>> create(const std::string& name,
+                                                                const CgroupLimits& limits,
                                                                 const IdMap& ids) override {
         SBX_CHECK(check_group_name(name));
         SBX_CHECK(check_limits(limits));
@@ -283,7 +287,8 @@ public:
         return std::vector<std::string>{names.begin(), names.end()};
     }
 
-    // Only the folders themselves: with a sandbox left below one of them this is EBUSY, and the sandbox stays.
+    // Only the folders themselves: with a sandbox left below one of them this is EBUSY, and the
+    // sandbox stays.
     [[nodiscard]] Result<void> remove_root() override {
         for (const V1Root& root : roots_.v1) SBX_CHECK(remove_one(root.root));
         return remove_one(roots_.unified);

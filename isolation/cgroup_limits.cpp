@@ -15,7 +15,8 @@ constexpr std::uint32_t kMinCpuMilli = 10;  // the kernel refuses a quota below 
 constexpr std::uint32_t kMaxCpuMilli = 4096 * 1000;
 constexpr std::uint32_t kMaxPids = 4 << 20;  // PID_MAX_LIMIT
 
-// v1 keeps unread TCP bytes out of memory.limit_in_bytes and counts none until this is set, so it comes on top.
+// v1 keeps unread TCP bytes out of memory.limit_in_bytes and counts none until this is set, so it
+// comes on top.
 constexpr std::uint64_t kTcpShare = 8;
 constexpr std::uint64_t kMinTcp = 4 << 20;
 
@@ -27,7 +28,8 @@ std::uint32_t quota_us(std::uint32_t cpu_milli) {
     return static_cast<std::uint32_t>(std::uint64_t{cpu_milli} * kPeriodUs / 1000);
 }
 
-Error out_of_range(const char* limit, std::uint64_t asked, std::uint64_t least, std::uint64_t most) {
+Error out_of_range(const char* limit, std::uint64_t asked, std::uint64_t least,
+                   std::uint64_t most) {
     return Error{Errc::invalid_argument, "cgroup limit", std::string{limit} + " is out of range"}
         .fact("limit", std::string{limit})
         .fact("asked", static_cast<std::int64_t>(asked))
@@ -44,14 +46,16 @@ Result<void> check_limits(const CgroupLimits& limits) {
     if (limits.cpu_milli < kMinCpuMilli || limits.cpu_milli > kMaxCpuMilli) {
         return out_of_range("cpu_milli", limits.cpu_milli, kMinCpuMilli, kMaxCpuMilli);
     }
-    if (limits.pids == 0 || limits.pids > kMaxPids) return out_of_range("pids", limits.pids, 1, kMaxPids);
+    if (limits.pids == 0 || limits.pids > kMaxPids)
+        return out_of_range("pids", limits.pids, 1, kMaxPids);
     return {};
 }
 
 ControlWrites v1_memory_writes(std::uint64_t bytes, MemoryChange change) {
     const std::string value = std::to_string(bytes);
     ControlWrite limit{"memory.limit_in_bytes", value};
-    // memory + swap = memory: no swap. Where the kernel counts no swap, swappiness 0 is what is left.
+    // memory + swap = memory: no swap. Where the kernel counts no swap, swappiness 0 is what is
+    // left.
     ControlWrite with_swap{"memory.memsw.limit_in_bytes", value, true};
     ControlWrites out;
     if (change == MemoryChange::grow) {
@@ -60,15 +64,19 @@ ControlWrites v1_memory_writes(std::uint64_t bytes, MemoryChange change) {
         out = {std::move(limit), std::move(with_swap)};
     }
     out.push_back({"memory.swappiness", "0"});
-    out.push_back({"memory.kmem.tcp.limit_in_bytes", std::to_string(std::max(bytes / kTcpShare, kMinTcp)), true});
+    out.push_back({"memory.kmem.tcp.limit_in_bytes",
+                   std::to_string(std::max(bytes / kTcpShare, kMinTcp)), true});
     return out;
 }
 
 ControlWrites v1_cpu_writes(std::uint32_t cpu_milli) {
-    return {{"cpu.cfs_period_us", std::to_string(kPeriodUs)}, {"cpu.cfs_quota_us", std::to_string(quota_us(cpu_milli))}};
+    return {{"cpu.cfs_period_us", std::to_string(kPeriodUs)},
+            {"cpu.cfs_quota_us", std::to_string(quota_us(cpu_milli))}};
 }
 
-ControlWrites pids_writes(std::uint32_t pids) { return {{"pids.max", std::to_string(pids)}}; }
+ControlWrites pids_writes(std::uint32_t pids) {
+    return {{"pids.max", std::to_string(pids)}};
+}
 
 ControlWrites v1_io_writes(std::uint64_t bytes_per_second, dev_t device) {
     const std::string value = device_key(device) + " " + std::to_string(bytes_per_second);
@@ -85,15 +93,17 @@ ControlWrites v1_device_writes() {
                              "c 5:0 rw",    // tty
                              "c 5:2 rw",    // ptmx
                              "c 136:* rw",  // pts; eight majors, 1,048,576 terminals
-                             "c 137:* rw", "c 138:* rw", "c 139:* rw", "c 140:* rw", "c 141:* rw", "c 142:* rw",
-                             "c 143:* rw"}) {
+                             "c 137:* rw", "c 138:* rw", "c 139:* rw", "c 140:* rw", "c 141:* rw",
+                             "c 142:* rw", "c 143:* rw"}) {
         out.push_back({"devices.allow", rule});
     }
     return out;
 }
 
 ControlWrites v2_memory_writes(std::uint64_t bytes) {
-    return {{"memory.max", std::to_string(bytes)}, {"memory.swap.max", "0", true}, {"memory.zswap.max", "0", true}};
+    return {{"memory.max", std::to_string(bytes)},
+            {"memory.swap.max", "0", true},
+            {"memory.zswap.max", "0", true}};
 }
 
 ControlWrites v2_cpu_writes(std::uint32_t cpu_milli) {

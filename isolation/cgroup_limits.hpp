@@ -7,13 +7,15 @@
 
 #include "isolation/cgroup.hpp"
 
-// What the limits look like as writes to control files. Pure, so that both versions are tested everywhere.
+// What the limits look like as writes to control files. Pure, so that both versions are tested
+// everywhere.
 namespace sandboxd::isolation {
 
 struct ControlWrite {
     std::string file;
     std::string value;
-    bool optional = false;  // the file may be missing: another write or the kernel's build makes it unnecessary
+    bool optional =
+        false;  // the file may be missing: another write or the kernel's build makes it unnecessary
     bool operator==(const ControlWrite&) const = default;
 };
 using ControlWrites = std::vector<ControlWrite>;
@@ -31,7 +33,8 @@ enum class MemoryChange { grow, shrink };
 [[nodiscard]] ControlWrites pids_writes(std::uint32_t pids);
 // bytes_per_second 0: no limit.
 [[nodiscard]] ControlWrites v1_io_writes(std::uint64_t bytes_per_second, dev_t device);
-// Nothing, then null zero full random urandom tty ptmx and the pseudo terminals: no mknod, so a GPU needs its own line.
+// Nothing, then null zero full random urandom tty ptmx and the pseudo terminals: no mknod, so a GPU
+// needs its own line.
 [[nodiscard]] ControlWrites v1_device_writes();
 
 [[nodiscard]] ControlWrites v2_memory_writes(std::uint64_t bytes);

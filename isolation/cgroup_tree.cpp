@@ -27,8 +27,10 @@ std::string unescape(std::string_view text) {
     const auto octal = [](char c) { return c >= '0' && c <= '7'; };
     std::string out;
     for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] == '\\' && i + 3 < text.size() && octal(text[i + 1]) && octal(text[i + 2]) && octal(text[i + 3])) {
-            out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 + (text[i + 3] - '0'));
+        if (text[i] == '\\' && i + 3 < text.size() && octal(text[i + 1]) && octal(text[i + 2]) &&
+            octal(text[i + 3])) {
+            out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
+                                     (text[i + 3] - '0'));
             i += 3;
         } else {
             out += text[i];
@@ -62,9 +64,11 @@ std::optional<Mount> parse_mount(std::string_view line) {
 bool offers(const Mount& mount, const CgroupHierarchy& hierarchy) {
     if (hierarchy.controllers.empty()) return mount.type == "cgroup2";
     if (mount.type != "cgroup") return false;
-    return std::all_of(hierarchy.controllers.begin(), hierarchy.controllers.end(), [&](const std::string& name) {
-        return std::find(mount.options.begin(), mount.options.end(), name) != mount.options.end();
-    });
+    return std::all_of(hierarchy.controllers.begin(), hierarchy.controllers.end(),
+                       [&](const std::string& name) {
+                           return std::find(mount.options.begin(), mount.options.end(), name) !=
+                                  mount.options.end();
+                       });
 }
 
 bool place(CgroupHierarchy& hierarchy, const std::vector<Mount>& mounts) {
@@ -72,8 +76,8 @@ bool place(CgroupHierarchy& hierarchy, const std::vector<Mount>& mounts) {
         if (!offers(mount, hierarchy) || !below(hierarchy.self, mount.root)) continue;
         hierarchy.mount_point = mount.point;
         hierarchy.mount_root = mount.root;
-        hierarchy.nsdelegate =
-            std::find(mount.options.begin(), mount.options.end(), "nsdelegate") != mount.options.end();
+        hierarchy.nsdelegate = std::find(mount.options.begin(), mount.options.end(),
+                                         "nsdelegate") != mount.options.end();
         return true;
     }
     return false;
@@ -92,7 +96,8 @@ std::string CgroupHierarchy::self_folder() const {
 }
 
 const CgroupHierarchy* CgroupTree::find(std::string_view controller) const noexcept {
-    const auto found = std::find_if(v1.begin(), v1.end(), [&](const auto& h) { return h.has(controller); });
+    const auto found =
+        std::find_if(v1.begin(), v1.end(), [&](const auto& h) { return h.has(controller); });
     return found == v1.end() ? nullptr : &*found;
 }
 
@@ -101,18 +106,21 @@ Result<CgroupTree> parse_cgroup_tree(std::string_view self_cgroup, std::string_v
     for (const std::string_view line : split(mountinfo, '\n')) {
         auto mount = parse_mount(line);
         if (!mount) return Error{Errc::protocol_error, "parse mountinfo", std::string{line}};
-        if (mount->type == "cgroup" || mount->type == "cgroup2") mounts.push_back(*std::move(mount));
+        if (mount->type == "cgroup" || mount->type == "cgroup2")
+            mounts.push_back(*std::move(mount));
     }
     CgroupTree tree;
     for (const std::string_view line : split(self_cgroup, '\n')) {
         const auto first = line.find(':');
         const auto second = first == std::string_view::npos ? first : line.find(':', first + 1);
-        if (second == std::string_view::npos) return Error{Errc::protocol_error, "parse cgroup", std::string{line}};
+        if (second == std::string_view::npos)
+            return Error{Errc::protocol_error, "parse cgroup", std::string{line}};
         CgroupHierarchy hierarchy;
         hierarchy.self = std::string{line.substr(second + 1)};
         const std::string_view names = line.substr(first + 1, second - first - 1);
         if (names.starts_with("name=")) continue;
-        for (const std::string_view name : split(names, ',')) hierarchy.controllers.emplace_back(name);
+        for (const std::string_view name : split(names, ','))
+            hierarchy.controllers.emplace_back(name);
         if (!place(hierarchy, mounts)) continue;
         if (hierarchy.controllers.empty()) {
             tree.unified = std::move(hierarchy);

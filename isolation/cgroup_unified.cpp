@@ -19,14 +19,16 @@ constexpr std::chrono::seconds kFreezePatience{2};
 constexpr std::size_t kMaxName = 128;
 
 bool plain(char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' || c == '_';
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
+           c == '_';
 }
 
 }  // namespace
 
 Result<void> check_group_name(const std::string& name) {
-    const bool ok = !name.empty() && name.size() <= kMaxName && plain(name.front()) &&
-                    std::all_of(name.begin(), name.end(), [](char c) { return plain(c) || c == '.'; });
+    const bool ok =
+        !name.empty() && name.size() <= kMaxName && plain(name.front()) &&
+        std::all_of(name.begin(), name.end(), [](char c) { return plain(c) || c == '.'; });
     if (!ok) return Error{Errc::invalid_argument, "cgroup name", name};
     return {};
 }
@@ -47,7 +49,8 @@ Result<void> UnifiedGroup::build(const std::string& path, const IdMap& ids) {
     SBX_TRY(init_, CgroupFolder::make(path + "/init"));
     SBX_TRY(work_, CgroupFolder::make(path + "/work"));
     SBX_CHECK(work_.delegate_to(ids.init_id()));
-    // Moving init -> work/e1 asks for the right to write cgroup.procs of the nearest group above both.
+    // Moving init -> work/e1 asks for the right to write cgroup.procs of the nearest group above
+    // both.
     SBX_CHECK(sys::chownat(top_.fd(), "cgroup.procs", ids.init_id(), ids.init_id()));
     SBX_TRY(events_, sys::openat(top_.fd(), "cgroup.events", O_RDONLY));
     return {};
@@ -57,7 +60,8 @@ Result<UnifiedGroup> UnifiedGroup::open(const std::string& path) {
     UnifiedGroup group;
     SBX_TRY(group.top_, CgroupFolder::open(path));
     SBX_TRY(group.events_, sys::openat(group.top_.fd(), "cgroup.events", O_RDONLY));
-    for (auto [folder, name] : {std::pair{&group.init_, "/init"}, std::pair{&group.work_, "/work"}}) {
+    for (auto [folder, name] :
+         {std::pair{&group.init_, "/init"}, std::pair{&group.work_, "/work"}}) {
         auto opened = CgroupFolder::open(path + name);
         if (opened) {
             *folder = *std::move(opened);
@@ -78,7 +82,8 @@ Result<void> UnifiedGroup::freeze(bool on) const {
     return reached;
 }
 
-// cgroup.events signals POLLPRI to every open file of it, once for each change since that file was last read.
+// cgroup.events signals POLLPRI to every open file of it, once for each change since that file was
+// last read.
 Result<void> UnifiedGroup::wait_frozen(bool on) const {
     const Deadline deadline = Deadline::after(kFreezePatience);
     SBX_TRY(const Fd events, sys::openat(top_.fd(), "cgroup.events", O_RDONLY));
@@ -86,9 +91,11 @@ Result<void> UnifiedGroup::wait_frozen(bool on) const {
         std::array<char, 256> text{};
         const ssize_t size = ::pread(events.get(), text.data(), text.size(), 0);
         if (size < 0) return errno_error("read", top_.path() + "/cgroup.events");
-        SBX_TRY(const std::uint64_t frozen, flat_key({text.data(), static_cast<std::size_t>(size)}, "frozen"));
+        SBX_TRY(const std::uint64_t frozen,
+                flat_key({text.data(), static_cast<std::size_t>(size)}, "frozen"));
         if ((frozen == 1) == on) return {};
-        const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline.time() - Deadline::Clock::now());
+        const auto left =
+            std::chrono::ceil<std::chrono::milliseconds>(deadline.time() - Deadline::Clock::now());
         if (left.count() <= 0) return Error{Errc::timeout, on ? "freeze" : "thaw", top_.path()};
         pollfd waited{events.get(), POLLPRI, 0};
         (void)::poll(&waited, 1, static_cast<int>(left.count()));  // every outcome: look again

@@ -7,8 +7,9 @@
 
 namespace sandboxd::isolation {
 
-// A sandbox's folders in the cgroup2 tree, with what only cgroup2 can do (kill, freeze, events). Used by both drivers.
-// `top` may be missing (a half-made group): then nothing can be in it, and kill and freeze have nothing to do.
+// A sandbox's folders in the cgroup2 tree, with what only cgroup2 can do (kill, freeze, events).
+// Used by both drivers. `top` may be missing (a half-made group): then nothing can be in it, and
+// kill and freeze have nothing to do.
 class UnifiedGroup {
 public:
     UnifiedGroup() noexcept = default;
@@ -35,7 +36,8 @@ private:
     Fd events_;
 };
 
-// One path component that can't be taken for something else: [A-Za-z0-9_-][A-Za-z0-9_.-]*, at most 128 bytes.
+// One path component that can't be taken for something else: [A-Za-z0-9_-][A-Za-z0-9_.-]*, at most
+// 128 bytes.
 [[nodiscard]] Result<void> check_group_name(const std::string& name);
 
 }  // namespace sandboxd::isolation

@@ -14,24 +14,20 @@ namespace {
 
 class V2Group final : public SandboxCgroup {
 public:
-    V2Group(const V2Root& root, const std::string& name) : root_{root}, path_{root.root + "/" + name} {}
+    V2Group(const V2Root& root, const std::string& name)
+        : root_{root}, path_{root.root + "/" + name} {}
 
     [[nodiscard]] Result<void> make(const CgroupLimits& limits, const IdMap& ids) {
         SBX_CHECK(check_io(limits));
         SBX_TRY(unified_, UnifiedGroup::make(path_, ids));
         limits_ = limits;
-        auto entry = unified_.init().open_procs();
-        if (!entry) {
-            (void)remove();  // the first failure is the one to tell
-            return std::move(entry).error();
-        }
-        entry_ = *std::move(entry);
         return {};
     }
 
     [[nodiscard]] Result<void> open() {
         auto opened = UnifiedGroup::open(path_);
-        if (!opened && opened.error().is_errno(ENOENT)) return Error{Errc::not_found, "open cgroup", path_};
+        if (!opened && opened.error().is_errno(ENOENT))
+            return Error{Errc::not_found, "open cgroup", path_};
         if (!opened) return std::move(opened).error();
         unified_ = *std::move(opened);
         SBX_TRY(const std::string enabled, unified_.top().read("cgroup.subtree_control"));
@@ -39,8 +35,8 @@ public:
         return {};
     }
 
-    [[nodiscard]] int clone_target() const override { return unified_.top().fd(); }
-    [[nodiscard]] Entry entry() const override { return {{}, {entry_.get()}}; }
+    [[nodiscard]] int clone_target() const override { return unified_.init().fd(); }
+    [[nodiscard]] Entry entry() const override { return {{}, unified_.top().fd()}; }
     [[nodiscard]] Result<void> settle() override;
 
     [[nodiscard]] Result<void> enter_init(pid_t pid) override {
@@ -71,7 +67,8 @@ public:
 
 private:
     [[nodiscard]] bool has(std::string_view name) const {
-        return std::find(root_.controllers.begin(), root_.controllers.end(), name) != root_.controllers.end();
+        return std::find(root_.controllers.begin(), root_.controllers.end(), name) !=
+               root_.controllers.end();
     }
 
     [[nodiscard]] Result<void> check_io(const CgroupLimits& limits) const {
@@ -81,7 +78,8 @@ private:
                                : "io_bytes_per_second needs the io controller"};
     }
 
-    [[nodiscard]] Result<void> enable(const CgroupFolder& folder, const std::vector<std::string>& names) const {
+    [[nodiscard]] Result<void> enable(const CgroupFolder& folder,
+                                      const std::vector<std::string>& names) const {
         std::string text;
         for (const std::string& name : names) text += (text.empty() ? "+" : " +") + name;
         if (text.empty()) return {};
@@ -94,20 +92,20 @@ private:
     V2Root root_;
     std::string path_;
     UnifiedGroup unified_;
-    Fd entry_;
     CgroupLimits limits_;  // until settle() can write them
     bool settled_ = false;
 };
 
-// A group that hands controllers down may hold no process, and PID 1 was born in this one.
+// A group that hands controllers down takes no process, and the cgroup namespace had to be made in
+// this one.
 Result<void> V2Group::settle() {
-    entry_.reset();
     SBX_CHECK(enable(unified_.top(), root_.controllers));
     settled_ = true;
     if (has("memory")) SBX_CHECK(unified_.init().apply(v2_memory_writes(kInitMemoryBytes)));
     if (has("pids")) SBX_CHECK(unified_.init().apply(pids_writes(kInitPids)));
     SBX_CHECK(write_limits(limits_));
-    // Each exec's leaf counts memory and io of its own; its CPU time is in cpu.stat without a controller.
+    // Each exec's leaf counts memory and io of its own; its CPU time is in cpu.stat without a
+    // controller.
     std::vector<std::string> counted;
     for (const char* name : {"memory", "io"}) {
         if (has(name)) counted.emplace_back(name);
@@ -117,7 +115,8 @@ Result<void> V2Group::settle() {
 
 Result<void> V2Group::write_limits(const CgroupLimits& limits) const {
     const CgroupFolder& work = unified_.work();
-    // Memory first: it alone can be refused for the state it meets, and then nothing else has changed.
+    // Memory first: it alone can be refused for the state it meets, and then nothing else has
+    // changed.
     if (has("memory")) {
         SBX_CHECK(make_room(limits.memory_bytes));
         SBX_CHECK(work.apply(v2_memory_writes(limits.memory_bytes)));
@@ -130,14 +129,16 @@ Result<void> V2Group::write_limits(const CgroupLimits& limits) const {
     return {};
 }
 
-// memory.max below the usage kills; memory.high only reclaims. So shrink by the latter and see whether that was enough.
+// memory.max below the usage kills; memory.high only reclaims. So shrink by the latter and see
+// whether that was enough.
 Result<void> V2Group::make_room(std::uint64_t bytes) const {
     const CgroupFolder& work = unified_.work();
     const auto usage = [&]() -> Result<std::uint64_t> {
         SBX_TRY(const std::string text, work.read("memory.current"));
         std::uint64_t value = 0;
         if (std::from_chars(text.data(), text.data() + text.size(), value).ec != std::errc{}) {
-            return Error{Errc::protocol_error, "read control file", work.path() + "/memory.current = " + text};
+            return Error{Errc::protocol_error, "read control file",
+                         work.path() + "/memory.current = " + text};
         }
         return value;
     };
@@ -149,7 +150,8 @@ Result<void> V2Group::make_room(std::uint64_t bytes) const {
     if (!after) return std::move(after).error();
     if (*after <= bytes) return {};
     return Error{Errc::conflict, "cgroup limit",
-                 "the workload uses more memory than the new limit and can't be shrunk; stop something in it first"}
+                 "the workload uses more memory than the new limit and can't be shrunk; stop "
+                 "something in it first"}
         .fact("limit", std::string{"memory_bytes"})
         .fact("asked", static_cast<std::int64_t>(bytes))
         .fact("used", static_cast<std::int64_t>(*after));
@@ -161,7 +163,8 @@ public:
 
     [[nodiscard]] CgroupMode mode() const noexcept override { return CgroupMode::v2; }
 
-    [[nodiscard]] Result<std::unique_ptr<SandboxCgroup>> create(const std::string& name, const CgroupLimits& limits,
+    [[nodiscard]] Result<std::unique_ptr<SandboxCgroup>> create(const std::string& name,
+                                                                const CgroupLimits& limits,
                                                                 const IdMap& ids) override {
         SBX_CHECK(check_group_name(name));
         SBX_CHECK(check_limits(limits));
@@ -177,7 +180,9 @@ public:
         return std::unique_ptr<SandboxCgroup>{std::move(group)};
     }
 
-    [[nodiscard]] Result<std::vector<std::string>> list() override { return child_folders(root_.root); }
+    [[nodiscard]] Result<std::vector<std::string>> list() override {
+        return child_folders(root_.root);
+    }
 
     [[nodiscard]] Result<void> remove_root() override {
         auto removed = sys::unlinkat(AT_FDCWD, root_.root.c_str(), AT_REMOVEDIR);
@@ -191,6 +196,8 @@ private:
 
 }  // namespace
 
-std::unique_ptr<CgroupDriver> make_v2_driver(V2Root root) { return std::make_unique<V2Driver>(std::move(root)); }
+std::unique_ptr<CgroupDriver> make_v2_driver(V2Root root) {
+    return std::make_unique<V2Driver>(std::move(root));
+}
 
 }  // namespace sandboxd::isolation

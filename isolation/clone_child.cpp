@@ -14,8 +14,9 @@ namespace sandboxd::isolation {
 
 namespace {
 
-// The effective uid of this one thread, by raw system call: libc's setresuid would change every thread's. securebits
-// are the thread's too, and NO_SETUID_FIXUP keeps its capabilities effective while it is not root.
+// The effective uid of this one thread, by raw system call: libc's setresuid would change every
+// thread's. securebits are the thread's too, and NO_SETUID_FIXUP keeps its capabilities effective
+// while it is not root.
 class BorrowedUid {
 public:
     [[nodiscard]] static Result<void> take(BorrowedUid& self, uid_t uid) {
@@ -37,7 +38,8 @@ public:
         if (bits_ < 0) return;
         SBX_ASSERT(::syscall(SYS_setresuid, -1, own_, -1) == 0);
         SBX_ASSERT(::prctl(PR_SET_SECUREBITS, bits_) == 0);
-        // A change of euid makes the whole process undumpable; the child's copy of it has been made and stays so.
+        // A change of euid makes the whole process undumpable; the child's copy of it has been made
+        // and stays so.
         if (dumpable_ == 1) (void)::prctl(PR_SET_DUMPABLE, 1);
     }
 
@@ -47,8 +49,8 @@ private:
     int dumpable_ = -1;
 };
 
-constexpr std::uint64_t kNamespaces =
-    CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET | CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWTIME;
+constexpr std::uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
+                                      CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWTIME;
 
 }  // namespace
 

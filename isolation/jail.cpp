@@ -7,6 +7,8 @@
 #include <array>
 #include <boost/asio/cancellation_state.hpp>
 #include <boost/asio/this_coro.hpp>
+#include <cerrno>
+#include <cstring>
 
 #include "isolation/clone_child.hpp"
 #include "isolation/jail_mounts.hpp"
@@ -18,17 +20,19 @@ namespace sandboxd::isolation {
 
 namespace {
 
-// How long a killed child may take: longer is a process stuck in the kernel, which no waiting helps.
+// How long a killed child may take: longer is a process stuck in the kernel, which no waiting
+// helps.
 constexpr std::chrono::seconds kDeathPatience{10};
 
 Result<void> reap(int pidfd, int options) {
     siginfo_t info{};
-    if (::waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED | options) < 0) return errno_error("waitid");
+    if (::waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED | options) < 0)
+        return errno_error("waitid");
     return {};
 }
 
-// A child between clone and the day it is a Jail. If a launch is destroyed while it waits (the daemon's loop is torn
-// down), the destructor is the only one left to end it, and blocks for that.
+// A child between clone and the day it is a Jail. If a launch is destroyed while it waits (the
+// daemon's loop is torn down), the destructor is the only one left to end it, and blocks for that.
 struct Launching {
     ClonedChild child;
     Fd socket;
@@ -53,14 +57,6 @@ struct ChildEnds {
         fds.push_back(std::move(copy));
         return fds.back().get();
     }
-    Result<void> take_all(const std::vector<int>& from, int& count, int (&to)[kMaxEntryFds]) {
-        if (from.size() > kMaxEntryFds) return Error{Errc::invalid_argument, "launch", "too many cgroup hierarchies"};
-        for (const int fd : from) {
-            SBX_TRY(to[count], take(fd));
-            ++count;
-        }
-        return {};
-    }
 };
 
 Result<ChildEnds> child_ends(const JailSpec& spec, int socket) {
@@ -70,8 +66,13 @@ Result<ChildEnds> child_ends(const JailSpec& spec, int socket) {
     SBX_TRY(ends.plan.null_device, ends.take(null_device.get()));
     SBX_TRY(ends.plan.init_binary, ends.take(spec.init_binary));
     const SandboxCgroup::Entry entry = spec.cgroup->entry();
-    SBX_CHECK(ends.take_all(entry.outside, ends.plan.outside_count, ends.plan.outside));
-    SBX_CHECK(ends.take_all(entry.inside, ends.plan.inside_count, ends.plan.inside));
+    SBX_TRY(ends.plan.namespace_root, ends.take(entry.namespace_root));
+    if (entry.tasks.size() > kMaxEntryFds)
+        return Error{Errc::invalid_argument, "launch", "too many cgroup hierarchies"};
+    for (const int fd : entry.tasks) {
+        SBX_TRY(ends.plan.tasks[ends.plan.task_count], ends.take(fd));
+        ++ends.plan.task_count;
+    }
     return ends;
 }
 
@@ -104,14 +105,20 @@ Result<void> prepare(Launching& launching, const JailSpec& spec) {
 
 const char* step_name(TrampolineStep step) noexcept {
     switch (step) {
-        case TrampolineStep::none: return "none";
-        case TrampolineStep::descriptors: return "descriptors";
-        case TrampolineStep::wait_for_go: return "wait_for_go";
-        case TrampolineStep::enter_cgroups: return "enter_cgroups";
-        case TrampolineStep::cgroup_namespace: return "cgroup_namespace";
-        case TrampolineStep::enter_leaf: return "enter_leaf";
-        case TrampolineStep::set_ids: return "set_ids";
-        case TrampolineStep::exec: return "exec";
+        case TrampolineStep::none:
+            return "none";
+        case TrampolineStep::descriptors:
+            return "descriptors";
+        case TrampolineStep::wait_for_go:
+            return "wait_for_go";
+        case TrampolineStep::enter_cgroups:
+            return "enter_cgroups";
+        case TrampolineStep::cgroup_namespace:
+            return "cgroup_namespace";
+        case TrampolineStep::set_ids:
+            return "set_ids";
+        case TrampolineStep::exec:
+            return "exec";
     }
     return "unknown";
 }
@@ -130,10 +137,15 @@ asio::awaitable<Result<Answer>> next_answer(int socket, Deadline deadline) {
     Answer answer;
     auto readable = co_await wait_fd(socket, Ready::read, deadline);
     if (!readable) co_return std::move(readable).error();
-    SBX_CO_TRY(const sys::Received got, sys::receive_message(socket, answer.bytes));
-    answer.size = got.size;
-    if (got.size == 0) co_return Error{Errc::protocol_error, "jail set-up", "the child died before it answered"};
-    if (got.size != sizeof(TrampolineReport)) co_return answer;
+    auto got = sys::receive_message(socket, answer.bytes);
+    // A peer that died with our plan unread leaves this error once, in front of what it had said
+    // before.
+    if (!got && got.error().is_errno(ECONNRESET)) got = sys::receive_message(socket, answer.bytes);
+    if (!got) co_return std::move(got).error();
+    answer.size = got->size;
+    if (answer.size == 0)
+        co_return Error{Errc::protocol_error, "jail set-up", "the child died before it answered"};
+    if (answer.size != sizeof(TrampolineReport)) co_return answer;
     TrampolineReport report{};
     std::memcpy(&report, answer.bytes.data(), sizeof report);
     if (report.magic != kTrampolineMagic || report.step == TrampolineStep::none) co_return answer;
@@ -153,8 +165,9 @@ Result<void> check_ready(const Answer& answer) {
     }
     if (report.error != 0) return stage_failed(stage_name(report.stage), report.error);
     if (report.stage == Stage::ready) return {};
-    return Error{Errc::protocol_error, "jail set-up",
-                 std::string{"the init stopped at stage "} + stage_name(report.stage) + " without an error"};
+    return Error{
+        Errc::protocol_error, "jail set-up",
+        std::string{"the init stopped at stage "} + stage_name(report.stage) + " without an error"};
 }
 
 Result<void> send_plan(Launching& launching, const JailSpec& spec) {
@@ -164,13 +177,17 @@ Result<void> send_plan(Launching& launching, const JailSpec& spec) {
     return {};
 }
 
-asio::awaitable<Result<void>> follow(Launching& launching, const JailSpec& spec, Deadline deadline) {
+asio::awaitable<Result<void>> follow(Launching& launching, const JailSpec& spec,
+                                     Deadline deadline) {
     SBX_CO_CHECK(prepare(launching, spec));
     auto first = co_await next_answer(launching.socket.get(), deadline);
     if (!first) co_return std::move(first).error();
     SBX_CO_CHECK(check_entered(*first));
     SBX_CO_CHECK(spec.cgroup->settle());
-    SBX_CO_CHECK(send_plan(launching, spec));
+    auto sent = send_plan(launching, spec);
+    // A child that could not execute the init has said so and gone: its last word says more than
+    // EPIPE.
+    if (!sent && !sent.error().is_errno(EPIPE)) co_return std::move(sent).error();
     auto second = co_await next_answer(launching.socket.get(), deadline);
     if (!second) co_return std::move(second).error();
     co_return check_ready(*second);
@@ -204,7 +221,8 @@ asio::awaitable<Result<Jail>> Jail::launch(JailSpec spec, Deadline deadline) {
     auto identity = sys::identify(launching.child.pid);
     if (!ready || !identity) {
         Error error = !ready ? std::move(ready).error() : std::move(identity).error();
-        // Where that error is a cancellation, Asio would throw at the next co_await instead of letting us clean up.
+        // Where that error is a cancellation, Asio would throw at the next co_await instead of
+        // letting us clean up.
         const auto cancellation = co_await asio::this_coro::cancellation_state;
         if (cancellation.cancelled() != asio::cancellation_type::none) {
             co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
@@ -231,8 +249,12 @@ Jail::Jail(Jail&&) noexcept = default;
 Jail& Jail::operator=(Jail&&) noexcept = default;
 Jail::~Jail() = default;
 
-const sys::ProcessIdentity& Jail::init() const noexcept { return impl_->identity; }
-int Jail::pidfd() const noexcept { return impl_->pidfd.get(); }
+const sys::ProcessIdentity& Jail::init() const noexcept {
+    return impl_->identity;
+}
+int Jail::pidfd() const noexcept {
+    return impl_->pidfd.get();
+}
 
 asio::awaitable<Result<void>> Jail::wait(Deadline deadline) {
     auto dead = co_await wait_fd(impl_->pidfd.get(), Ready::read, deadline);

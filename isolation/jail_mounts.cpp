@@ -28,7 +28,8 @@ Result<Fd> clone_mount(const MountSource& source, int userns) {
     }
     return Error{Errc::incompatible, "mount_setattr",
                  source.path +
-                     ": its file system can't be id-mapped by this kernel; keep it on btrfs, ext4 or xfs (tmpfs from 6.3 on)"};
+                     ": its file system can't be id-mapped by this kernel; keep it on btrfs, ext4 "
+                     "or xfs (tmpfs from 6.3 on)"};
 }
 
 }  // namespace

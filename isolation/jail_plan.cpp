@@ -19,7 +19,9 @@ constexpr std::size_t kMaxHostname = 64;  // HOST_NAME_MAX
 constexpr std::uint64_t kMiB = 1 << 20;
 constexpr std::uint64_t kNone = RLIM_INFINITY;
 
-Error invalid(const char* detail) { return Error{Errc::invalid_argument, "launch", detail}; }
+Error invalid(const char* detail) {
+    return Error{Errc::invalid_argument, "launch", detail};
+}
 
 // An inode of tmpfs costs about 1 KiB of kernel memory, so they are bounded with the bytes.
 std::uint32_t shm_inodes(std::uint64_t bytes) {
@@ -28,7 +30,8 @@ std::uint32_t shm_inodes(std::uint64_t bytes) {
 
 Result<void> check_mounts(const MountPlan& plan) {
     const auto& sources = plan.sources;
-    if (sources.size() < 2 || sources[0].role != FdRole::upper_mount || sources[1].role != FdRole::lower_mount) {
+    if (sources.size() < 2 || sources[0].role != FdRole::upper_mount ||
+        sources[1].role != FdRole::lower_mount) {
         return invalid("the mounts are an upper, at least one lower, then the binds");
     }
     std::size_t binds = 0;
@@ -73,9 +76,11 @@ Result<void> check_spec(const JailSpec& spec) {
     if (spec.seccomp == nullptr || spec.seccomp->names.empty() || spec.seccomp->arguments.empty()) {
         return invalid("no seccomp filters");
     }
-    if (spec.init_binary < 0 || spec.agent_listener < 0) return invalid("no init binary or agent listener");
+    if (spec.init_binary < 0 || spec.agent_listener < 0)
+        return invalid("no init binary or agent listener");
     // 0 would map the host's root into the jail, and the range may not wrap around.
-    if (spec.ids.base < kIdRange || spec.ids.base > UINT32_MAX - kIdRange) return invalid("id range");
+    if (spec.ids.base < kIdRange || spec.ids.base > UINT32_MAX - kIdRange)
+        return invalid("id range");
     if (spec.hostname.empty() || spec.hostname.size() > kMaxHostname) return invalid("hostname");
     if (spec.rlimits.size() > kMaxRlimits) return invalid("too many rlimits");
     return check_mounts(spec.mounts);
@@ -111,12 +116,14 @@ Result<EncodedPlan> encode_plan(const JailSpec& spec, const std::vector<Fd>& mou
     }
     pass(FdRole::agent_listener, spec.agent_listener);
     for (const auto& [role, fd] : spec.cgroup->plan_fds()) pass(role, fd);
-    if (out.fds.size() > sys::kMaxFdsPerMessage) return invalid("too many layers: squash the template");
+    if (out.fds.size() > sys::kMaxFdsPerMessage)
+        return invalid("too many layers: squash the template");
     plan.fd_roles = roles;
 
     out.bytes.resize(kMaxPlanBytes);
     wire::Writer writer{out.bytes.data(), out.bytes.size()};
-    if (!writer(plan)) return Error{Errc::payload_too_large, "launch", "the plan is larger than its message"};
+    if (!writer(plan))
+        return Error{Errc::payload_too_large, "launch", "the plan is larger than its message"};
     out.bytes.resize(writer.size());
     return out;
 }

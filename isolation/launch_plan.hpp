@@ -35,8 +35,8 @@ enum class FdRole : std::uint8_t {
     leaf_unified = 5,     // v2 or hybrid: folder in the cgroup2 tree: cgroup.kill, CLONE_INTO_CGROUP
     leaf_memory = 6,      // v1 only: folder in the memory hierarchy
     leaf_cpuacct = 7,     // v1 only: folder in the cpuacct hierarchy
-    join_procs = 8,       // v1 only: an open cgroup.procs of the workload's group in a hierarchy that needs no leaf
-                          // per exec (pids, cpu, blkio, ...); a child writes "0" to enter
+    join_procs = 8,       // v1 only: an open `tasks` file of the workload's group in a hierarchy that needs no leaf
+                          // per exec (pids, cpu, ...); a single-threaded child writes "0" to enter
 };
 
 struct Rlimit {

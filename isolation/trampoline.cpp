@@ -10,7 +10,8 @@ namespace sandboxd::isolation {
 namespace {
 
 // Raw: libc's wrapper keeps errno in thread-local storage and may be instrumented.
-[[gnu::always_inline]] inline long call(long number, long a = 0, long b = 0, long c = 0, long d = 0, long e = 0) noexcept {
+[[gnu::always_inline]] inline long call(long number, long a = 0, long b = 0, long c = 0, long d = 0,
+                                        long e = 0) noexcept {
 #if defined(__x86_64__)
     long result;
     register long r10 __asm__("r10") = d;
@@ -34,11 +35,14 @@ namespace {
 #endif
 }
 
-inline long address(const void* pointer) noexcept { return reinterpret_cast<long>(pointer); }
+inline long address(const void* pointer) noexcept {
+    return reinterpret_cast<long>(pointer);
+}
 
 constexpr int kSocket = 3;
 constexpr int kBinary = 4;
-constexpr int kEntries = 5;  // outside, then inside
+constexpr int kNamespaceRoot = 5;
+constexpr int kTasks = 6;
 
 constexpr long kInterrupted = -4;  // -EINTR
 
@@ -55,26 +59,62 @@ void tell(TrampolineStep step, long error) noexcept {
 // dup3 can't fail for want of anything here: the sources are open and no target equals a source.
 long place_descriptors(const TrampolinePlan& plan) noexcept {
     long rc = call(__NR_dup3, plan.socket, kSocket, 0);
-    for (int target = 0; target < 3 && rc >= 0; ++target) rc = call(__NR_dup3, plan.null_device, target, 0);
+    for (int target = 0; target < 3 && rc >= 0; ++target)
+        rc = call(__NR_dup3, plan.null_device, target, 0);
     if (rc >= 0) rc = call(__NR_dup3, plan.init_binary, kBinary, O_CLOEXEC);
-    int target = kEntries;
-    for (int i = 0; i < plan.outside_count && rc >= 0; ++i) rc = call(__NR_dup3, plan.outside[i], target++, O_CLOEXEC);
-    for (int i = 0; i < plan.inside_count && rc >= 0; ++i) rc = call(__NR_dup3, plan.inside[i], target++, O_CLOEXEC);
+    if (rc >= 0) rc = call(__NR_dup3, plan.namespace_root, kNamespaceRoot, O_CLOEXEC);
+    int target = kTasks;
+    for (int i = 0; i < plan.task_count && rc >= 0; ++i)
+        rc = call(__NR_dup3, plan.tasks[i], target++, O_CLOEXEC);
     if (rc < 0) return rc;
-    // Closed at once, not at the exec: among them is the daemon's end of our socket, which would keep read() from
-    // seeing that the daemon died, and those of other jails that are being launched.
+    // Closed at once, not at the exec: among them is the daemon's end of our socket, which would
+    // keep read() from seeing that the daemon died, and those of other jails that are being
+    // launched.
     return call(__NR_close_range, target, ~0U, 0);
 }
 
-long enter(int first, int count) noexcept {
+long enter_groups(int count) noexcept {
     for (int i = 0; i < count; ++i) {
         long rc = 0;
         do {
-            rc = call(__NR_write, first + i, address("0"), 1);
+            rc = call(__NR_write, kTasks + i, address("0"), 1);
         } while (rc == kInterrupted);
         if (rc < 0) return rc;
     }
     return 0;
+}
+
+// Shares our memory, descriptors and stack, and we wait until it is gone: it must not return into
+// our frame.
+[[noreturn, gnu::noinline]] void make_namespace(volatile long& result) noexcept {
+    long rc = call(__NR_unshare, CLONE_NEWCGROUP);
+    if (rc >= 0)
+        rc = call(__NR_openat, AT_FDCWD, address("/proc/self/ns/cgroup"), O_RDONLY | O_CLOEXEC);
+    result = rc;
+    for (;;) (void)call(__NR_exit, 0);
+}
+
+// A cgroup namespace has its root where the one who makes it stands. That is to be the sandbox's
+// own folder, which we are not in, and going there and back would be two moves with a lock that
+// waits for an RCU grace period. Being born somewhere takes no such lock: so a process is, makes
+// the namespace for us, and is gone.
+long enter_cgroup_namespace() noexcept {
+    volatile long namespace_fd = -1;
+    clone_args args{};
+    args.flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_INTO_CGROUP;
+    args.cgroup = kNamespaceRoot;
+    const long pid = call(__NR_clone3, address(&args), sizeof args);
+    if (pid == 0) make_namespace(namespace_fd);
+    if (pid < 0) return pid;
+    long rc = 0;
+    do {
+        rc = call(__NR_wait4, pid, 0, static_cast<long>(0x40000000) /* __WALL */);
+    } while (rc == kInterrupted);
+    if (rc < 0) return rc;
+    if (namespace_fd < 0) return namespace_fd;
+    rc = call(__NR_setns, namespace_fd, CLONE_NEWCGROUP);
+    (void)call(__NR_close, namespace_fd);
+    return rc;
 }
 
 long set_ids() noexcept {
@@ -92,7 +132,8 @@ long set_ids() noexcept {
 void run_trampoline(const TrampolinePlan& plan) noexcept {
     // The mask is the daemon's thread's; dispositions are the default since CLONE_CLEAR_SIGHAND.
     const unsigned long no_signals = 0;
-    (void)call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address(&no_signals), 0, sizeof no_signals);
+    (void)call(__NR_rt_sigprocmask, 2 /* SIG_SETMASK */, address(&no_signals), 0,
+               sizeof no_signals);
 
     long rc = place_descriptors(plan);
     if (rc < 0) leave(TrampolineStep::descriptors, rc);
@@ -104,14 +145,11 @@ void run_trampoline(const TrampolinePlan& plan) noexcept {
     } while (rc == kInterrupted);
     if (rc != 1) leave(TrampolineStep::wait_for_go, rc);  // hung up: the daemon is gone
 
-    // The cgroup namespace takes its root from where we stand, so the v1 groups come first. In the unified tree we were
-    // born in the sandbox's own folder, which is the root we want, and move down after it.
-    rc = enter(kEntries, plan.outside_count);
+    // The v1 hierarchies' roots in the cgroup namespace are where we stand when it is made.
+    rc = enter_groups(plan.task_count);
     if (rc < 0) leave(TrampolineStep::enter_cgroups, rc);
-    rc = call(__NR_unshare, CLONE_NEWCGROUP);
+    rc = enter_cgroup_namespace();
     if (rc < 0) leave(TrampolineStep::cgroup_namespace, rc);
-    rc = enter(kEntries + plan.outside_count, plan.inside_count);
-    if (rc < 0) leave(TrampolineStep::enter_leaf, rc);
 
     // Without being uid 0 of the namespace the exec would drop every capability.
     rc = set_ids();

@@ -1,8 +1,9 @@
 #pragma once
 
-// What a jail's first process does between clone3 and the exec of sandbox-init. The child of a threaded daemon: it has
-// a copy of a heap and of locks that other threads held, so it runs this one function of raw system calls and nothing
-// else. Freestanding; a test holds the object file to no undefined symbols.
+// What a jail's first process does between clone3 and the exec of sandbox-init. The child of a
+// threaded daemon: it has a copy of a heap and of locks that other threads held, so it runs this
+// one function of raw system calls and nothing else. Freestanding; a test holds the object file to
+// no undefined symbols.
 namespace sandboxd::isolation {
 
 inline constexpr int kMaxEntryFds = 12;
@@ -16,12 +17,12 @@ enum class TrampolineStep : unsigned {
     wait_for_go,
     enter_cgroups,
     cgroup_namespace,
-    enter_leaf,
     set_ids,
     exec,
 };
 
-// One over the set-up socket: step none when all but the exec is done. Then another only if the exec fails.
+// One over the set-up socket: step none when all but the exec is done. Then another only if the
+// exec fails.
 struct TrampolineReport {
     unsigned magic;
     TrampolineStep step;
@@ -33,10 +34,9 @@ struct TrampolinePlan {
     int socket;       // blocking; becomes descriptor 3
     int null_device;  // becomes 0, 1 and 2
     int init_binary;
-    int outside_count;
-    int outside[kMaxEntryFds];  // cgroup.procs to enter before the cgroup namespace is made
-    int inside_count;
-    int inside[kMaxEntryFds];  // and after it
+    int namespace_root;  // the cgroup2 folder that becomes the root of the cgroup namespace
+    int task_count;
+    int tasks[kMaxEntryFds];  // v1 `tasks` files to enter before that
 };
 
 [[noreturn]] void run_trampoline(const TrampolinePlan& plan) noexcept;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -37,11 +38,22 @@ public:
         sigset_t children;
         ::sigemptyset(&children);
         ::sigaddset(&children, SIGCHLD);
+        void* shared = ::mmap(nullptr, agent::kMaxFileTasks, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        if (shared == MAP_FAILED) ::_exit(1);
+        answered_ = static_cast<std::uint8_t*>(shared);
         const int signals = ::signalfd(-1, &children, SFD_CLOEXEC | SFD_NONBLOCK);
         (void)::fcntl(jail_.agent_listener, F_SETFL, O_NONBLOCK);
         for (;;) {
-            pollfd fds[] = {{signals, POLLIN, 0}, {jail_.agent_listener, POLLIN, 0}, {connection_, POLLIN, 0}};
-            if (::poll(fds, 3, milliseconds_to(execs_.enforce_deadlines())) <= 0) continue;
+            pollfd* const fds = waits_;
+            fds[0] = {signals, POLLIN, 0};
+            fds[1] = {jail_.agent_listener, POLLIN, 0};
+            fds[2] = {connection_, POLLIN, 0};
+            const nfds_t count = kFixedWaits + wait_for_starts(fds + kFixedWaits);
+            if (::poll(fds, count, milliseconds_to(execs_.enforce_deadlines())) <= 0) continue;
+            // Starts before exits: a short program has ended when its exec is noticed.
+            for (nfds_t i = kFixedWaits; i < count; ++i) {
+                if (fds[i].revents != 0) settle(*starting_[i - kFixedWaits]);
+            }
             if (fds[0].revents != 0) reap(signals);
             if (fds[2].revents != 0) receive();
             if (fds[1].revents != 0) accept();
@@ -59,23 +71,60 @@ private:
 
     // ---- children ------------------------------------------------------------------------------------------
 
+    nfds_t wait_for_starts(pollfd* fds) {
+        nfds_t count = 0;
+        for (std::uint32_t i = 0; i < agent::kMaxExecs; ++i) {
+            ExecSlot& slot = execs_.slots()[i];
+            if (!slot.used || !slot.starting) continue;
+            starting_[count] = &slot;
+            fds[count++] = {slot.status, POLLIN, 0};
+        }
+        return count;
+    }
+
+    // Tells whoever asked. When that connection is gone, the next one learns of a success as of any exec that is held.
+    void settle(ExecSlot& slot) {
+        if (!slot.used || !slot.starting) return;
+        Failure failed;
+        const Execs::Start how = execs_.settle(slot, failed);
+        if (how == Execs::Start::pending) return;
+        const bool same = slot.connection == connection_number_;
+        if (how == Execs::Start::failed) {
+            if (same) send(Type::error, slot.request, failed);
+            return execs_.sweep_leaves();
+        }
+        if (!same) return send(Type::exec_state, 0, slot.state, slot.fds, slot.fd_count);
+        agent::ExecStarted started;
+        started.exec = slot.state.exec;
+        started.pid = slot.state.pid;
+        send(Type::exec_started, slot.request, started, slot.fds, slot.fd_count);
+    }
+
     void reap(int signals) {
         signalfd_siginfo info;
         while (::read(signals, &info, sizeof info) == static_cast<ssize_t>(sizeof info)) {
         }
         int status = 0;
         for (pid_t pid = ::waitpid(-1, &status, WNOHANG); pid > 0; pid = ::waitpid(-1, &status, WNOHANG)) {
-            if (task_ended(pid)) continue;
-            const ExecSlot* slot = execs_.reaped(pid, status);
-            if (slot != nullptr) send(Type::exec_exited, 0, slot->state);
+            if (task_ended(pid, status)) continue;
+            ExecSlot* slot = execs_.of_process(pid);
+            if (slot == nullptr) continue;
+            settle(*slot);  // its last word is in the status socket, if it ended before exec
+            if (slot->forgotten) continue;
+            Execs::record_exit(*slot, status);
+            send(Type::exec_exited, 0, slot->state);
         }
         execs_.sweep_leaves();
     }
 
-    bool task_ended(pid_t pid) {
-        for (pid_t& task : tasks_) {
-            if (task != pid) continue;
-            task = 0;
+    bool task_ended(pid_t pid, int status) {
+        for (std::uint32_t i = 0; i < agent::kMaxFileTasks; ++i) {
+            Task& task = tasks_[i];
+            if (task.pid != pid) continue;
+            task.pid = 0;
+            // No request may be left without an answer, whatever ended its task.
+            const bool alarmed = WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM;
+            if (answered_[i] == 0 && task.connection == connection_number_) refuse(task.request, alarmed ? ETIMEDOUT : EIO, Step::path);
             return true;
         }
         return false;
@@ -89,6 +138,10 @@ private:
         if (fd < 0) return;
         hang_up();
         connection_ = fd;
+        ++connection_number_;
+        // Room for the states of every exec and their descriptors; the kernel cuts it at net.core.wmem_max.
+        const int bytes = 1 << 20;
+        (void)::setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
     }
 
     void hang_up() {
@@ -97,13 +150,14 @@ private:
         greeted_ = false;
     }
 
-    // Never waits for the API. What can't be sent is not lost: state is told again after the next hello.
+    // Never waits for the API. One that does not read is hung up on: an event that was dropped on an open connection
+    // would be lost, while everything is told again after the next hello.
     template <class Body>
     void send(Type type, std::uint32_t request, const Body& body, const int* fds = nullptr, std::size_t count = 0) {
         if (connection_ < 0 || (!greeted_ && type != Type::error)) return;
         const std::size_t size = agent::encode(g_out, sizeof g_out, type, request, body);
         if (size == 0) return;
-        if (!send_with_fds(connection_, g_out, size, fds, count, MSG_DONTWAIT) && errno != EAGAIN) hang_up();
+        if (!send_with_fds(connection_, g_out, size, fds, count, MSG_DONTWAIT)) hang_up();
     }
 
     void receive() {
@@ -163,7 +217,7 @@ private:
         send(Type::hello_ok, request, ok);
         for (std::uint32_t i = 0; i < agent::kMaxExecs; ++i) {
             const ExecSlot& slot = execs_.slots()[i];
-            if (slot.used && !slot.forgotten) send(Type::exec_state, request, slot.state, slot.fds, slot.fd_count);
+            if (slot.used && !slot.forgotten && !slot.starting) send(Type::exec_state, request, slot.state, slot.fds, slot.fd_count);
         }
         send(Type::sync_done, request, agent::Empty{});
     }
@@ -173,43 +227,64 @@ private:
         if (!agent::decode_body(reader, body) || ((body.flags & agent::kWithFiles) != 0) != (fd >= 0)) {
             return refuse(request, EBADMSG, Step::request);
         }
-        ExecSlot* slot = nullptr;
-        const Failure failure = execs_.start(body, fd, slot);
-        if (failure.error != 0) return send(Type::error, request, failure);
-        agent::ExecStarted started;
-        started.exec = slot->state.exec;
-        started.pid = slot->state.pid;
-        send(Type::exec_started, request, started, slot->fds, slot->fd_count);
+        const Failure failed = execs_.start(body, fd, request, connection_number_);
+        if (failed.error != 0) send(Type::error, request, failed);
     }
 
     void file_task(const Header& header, wire::Reader& reader) {
-        pid_t* place = nullptr;
-        for (pid_t& task : tasks_) {
-            if (task == 0) place = &task;
-        }
-        if (place == nullptr) return refuse(header.request, EAGAIN, Step::busy);
+        std::uint32_t place = 0;
+        while (place < agent::kMaxFileTasks && tasks_[place].pid != 0) ++place;
+        if (place == agent::kMaxFileTasks) return refuse(header.request, EAGAIN, Step::busy);
+        answered_[place] = 0;
+        TaskReply reply;
+        reply.connection = connection_;
+        reply.request = header.request;
+        reply.answered = &answered_[place];
         pid_t child = -1;
         if (header.type == Type::connect_port) {
             agent::ConnectPort body;
             if (!agent::decode_body(reader, body)) return refuse(header.request, EBADMSG, Step::request);
-            child = start_connect_task(jail_, connection_, header.request, body.port);
+            child = start_connect_task(jail_, reply, body.port);
         } else {
-            child = start_file_task(jail_, connection_, header, reader);
+            child = start_file_task(jail_, reply, header.type, reader);
         }
         if (child < 0) return refuse(header.request, errno, Step::fork);
-        *place = child;
+        tasks_[place] = {child, header.request, connection_number_};
     }
 
     JailState& jail_;
     Execs execs_;
     int connection_ = -1;
+    std::uint32_t connection_number_ = 0;
     bool greeted_ = false;
-    pid_t tasks_[agent::kMaxFileTasks] = {};
+    static constexpr nfds_t kFixedWaits = 3;
+    pollfd waits_[kFixedWaits + agent::kMaxExecs] = {};
+    ExecSlot* starting_[agent::kMaxExecs] = {};
+    struct Task {
+        pid_t pid = 0;
+        std::uint32_t request = 0;
+        std::uint32_t connection = 0;
+    };
+    Task tasks_[agent::kMaxFileTasks] = {};
+    std::uint8_t* answered_ = nullptr;  // one byte per task, shared with it
 };
 
 }  // namespace
 
+extern "C" const char __executable_start;  // the linker's
+extern "C" const char __etext;
+
+// The set-up is over and its code will not run again: the pages leave this process (they stay in the page cache, shared
+// by all jails) and the loop brings back what it uses.
+static void drop_code() {
+    constexpr std::uintptr_t kPage = 4096;
+    const auto start = reinterpret_cast<std::uintptr_t>(&__executable_start) & ~(kPage - 1);
+    const auto end = (reinterpret_cast<std::uintptr_t>(&__etext) + kPage - 1) & ~(kPage - 1);
+    (void)::madvise(reinterpret_cast<void*>(start), end - start, MADV_DONTNEED);  // only a saving
+}
+
 void run_agent(JailState& jail) {
+    drop_code();
     static Agent agent{jail};
     agent.run();
 }

@@ -23,8 +23,6 @@ using agent::Step;
 
 namespace {
 
-constexpr int kPipeBytes = 256 * 1024;
-
 Failure failure(Step step, int error) {
     Failure out;
     out.step = step;
@@ -45,66 +43,6 @@ Text<32> leaf_name(std::uint64_t exec) {
     return name;
 }
 
-// Pipes between the program and the API: `ours` is handed on (reads of output, write of input), `theirs` is the child's.
-struct Channels {
-    int ours[3] = {-1, -1, -1};
-    std::size_t count = 0;
-    int theirs[3] = {-1, -1, -1};
-    ~Channels() {
-        close_all(ours, 3);
-        close_all(theirs, 3);
-    }
-};
-
-bool make_pipe(int& read_end, int& write_end) {
-    int ends[2];
-    if (::pipe2(ends, O_CLOEXEC) != 0) return false;
-    read_end = ends[0];
-    write_end = ends[1];
-    // Fewer wake-ups under load. Beyond the per-user allowance the kernel refuses: the default then stays.
-    (void)::fcntl(ends[1], F_SETPIPE_SZ, kPipeBytes);
-    return true;
-}
-
-// Only our ends are non-blocking: for a pipe that is a property of each end's open file, so the program sees none of it.
-bool set_nonblocking(int fd) { return ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) | O_NONBLOCK) == 0; }
-
-bool make_channels(std::uint32_t flags, Channels& channels) {
-    if ((flags & agent::kPty) != 0) {
-        // Only the relay; the terminal comes from the child.
-        channels.count = 3;
-        return make_pipe(channels.ours[1], channels.ours[2]) && set_nonblocking(channels.ours[1]) && set_nonblocking(channels.ours[2]);
-    }
-    if (!make_pipe(channels.ours[0], channels.theirs[1]) || !make_pipe(channels.ours[1], channels.theirs[2])) return false;
-    if (!set_nonblocking(channels.ours[0]) || !set_nonblocking(channels.ours[1])) return false;
-    channels.count = 2;
-    if ((flags & agent::kStdin) != 0) {
-        channels.count = 3;
-        return make_pipe(channels.theirs[0], channels.ours[2]) && set_nonblocking(channels.ours[2]);
-    }
-    channels.theirs[0] = ::open("/dev/null", O_RDONLY | O_CLOEXEC);
-    return channels.theirs[0] >= 0;
-}
-
-// Waits for the child's exec: the status socket hangs up. Before that a terminal's master or a failure may come.
-Failure await_exec(int status, int& master) {
-    for (;;) {
-        std::byte buffer[32];
-        Incoming in = receive_with_fds(status, buffer, sizeof buffer, 0);
-        if (in.size == 0) return {};
-        if (in.size < 0) return failure(Step::fork, errno);
-        if (in.fd_count == 1 && master < 0) {
-            master = in.fds[0];
-            continue;
-        }
-        for (std::size_t i = 0; i < in.fd_count; ++i) ::close(in.fds[i]);
-        Failure reported;
-        wire::Reader reader{buffer, static_cast<std::size_t>(in.size)};
-        if (!reader(reported)) return failure(Step::fork, EBADMSG);
-        return reported;
-    }
-}
-
 }  // namespace
 
 ExecSlot* Execs::find(std::uint64_t exec) {
@@ -123,7 +61,7 @@ ExecSlot* Execs::free_slot() {
 
 std::uint32_t Execs::held() const {
     std::uint32_t count = 0;
-    for (const ExecSlot& slot : slots_) count += slot.used && !slot.forgotten ? 1U : 0U;
+    for (const ExecSlot& slot : slots_) count += slot.used && !slot.forgotten && !slot.starting ? 1U : 0U;
     return count;
 }
 
@@ -142,67 +80,6 @@ bool Execs::remove_leaf(std::uint64_t exec) {
         if (dir >= 0 && ::unlinkat(dir, name.c_str(), AT_REMOVEDIR) != 0 && errno != ENOENT) gone = false;
     }
     return gone;
-}
-
-Failure Execs::start(const agent::Exec& request, int files, ExecSlot*& out) {
-    if (request.uid >= isolation::kWorkloadIds || request.gid >= isolation::kWorkloadIds) return failure(Step::ids, EINVAL);
-    if (request.uid == 0 && !jail_.plan.allow_root) return failure(Step::ids, EPERM);
-    if (find(request.exec) != nullptr) return failure(Step::request, EEXIST);
-    ExecSlot* slot = free_slot();
-    if (slot == nullptr) return failure(Step::busy, EAGAIN);
-
-    Channels channels;
-    int status[2];
-    if (!make_channels(request.flags, channels)) return failure(Step::pipe, errno);
-    if (!make_leaf(request.exec)) {
-        const int error = errno;
-        (void)remove_leaf(request.exec);
-        return failure(Step::cgroup, error);
-    }
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, status) != 0) return failure(Step::pipe, errno);
-    const auto name = leaf_name(request.exec);
-    const int leaf = ::openat(jail_.leaf_unified, name.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC);
-
-    clone_args args{};
-    args.flags = CLONE_INTO_CGROUP | CLONE_CLEAR_SIGHAND;
-    args.exit_signal = SIGCHLD;
-    args.cgroup = static_cast<std::uint64_t>(leaf);
-    const auto child = static_cast<pid_t>(::syscall(SYS_clone3, &args, sizeof args));
-    if (child == 0) {
-        ChildSpec spec;
-        spec.request = &request;
-        ::memcpy(spec.stdio, channels.theirs, sizeof spec.stdio);
-        spec.files = files;
-        spec.status = status[1];
-        run_child(jail_, spec);
-    }
-    const int clone_error = errno;
-    ::close(leaf);
-    ::close(status[1]);
-    int master = -1;
-    const Failure failed = child < 0 ? failure(Step::fork, clone_error) : await_exec(status[0], master);
-    ::close(status[0]);
-    if (failed.error != 0) {
-        if (child > 0) ::waitpid(child, nullptr, 0);
-        if (master >= 0) ::close(master);
-        (void)remove_leaf(request.exec);
-        return failed;
-    }
-    if ((request.flags & agent::kPty) != 0) channels.ours[0] = master;
-
-    *slot = ExecSlot{};
-    slot->used = true;
-    slot->state.exec = request.exec;
-    slot->state.pid = child;
-    slot->state.flags = request.flags;
-    slot->state.started_ns = boot_time_ns();
-    slot->fd_count = channels.count;
-    ::memcpy(slot->fds, channels.ours, sizeof slot->fds);
-    for (int& fd : channels.ours) fd = -1;
-    if (request.timeout_ms != 0) slot->deadline_ns = slot->state.started_ns + request.timeout_ms * 1'000'000U;
-    slot->kill_grace_ms = request.kill_grace_ms;
-    out = slot;
-    return {};
 }
 
 void Execs::signal_tree(std::uint64_t exec, int signal) {
@@ -288,17 +165,19 @@ Failure Execs::forget(std::uint64_t exec) {
     return {};
 }
 
-ExecSlot* Execs::reaped(pid_t pid, int wait_status) {
+ExecSlot* Execs::of_process(pid_t pid) {
     for (ExecSlot& slot : slots_) {
-        if (!slot.used || slot.state.kind != ExitKind::running || slot.state.pid != pid) continue;
-        slot.state.kind = WIFSIGNALED(wait_status) ? ExitKind::signaled : ExitKind::exited;
-        slot.state.status = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
-        slot.state.ended_ns = boot_time_ns();
-        // A program that ended is over its deadline no more; what it left in the background is not bounded by it.
-        if (slot.kill_at_ns == 0) slot.deadline_ns = 0;
-        return &slot;
+        if (slot.used && !slot.forgotten && slot.state.kind == ExitKind::running && slot.state.pid == pid) return &slot;
     }
     return nullptr;
+}
+
+void Execs::record_exit(ExecSlot& slot, int wait_status) {
+    slot.state.kind = WIFSIGNALED(wait_status) ? ExitKind::signaled : ExitKind::exited;
+    slot.state.status = WIFSIGNALED(wait_status) ? WTERMSIG(wait_status) : WEXITSTATUS(wait_status);
+    slot.state.ended_ns = boot_time_ns();
+    // A program that ended is over its deadline no more; what it left in the background is not bounded by it.
+    if (slot.kill_at_ns == 0) slot.deadline_ns = 0;
 }
 
 void Execs::sweep_leaves() {
@@ -318,22 +197,32 @@ std::uint64_t Execs::enforce_deadlines() {
     std::uint64_t next = 0;
     const std::uint64_t now = boot_time_ns();
     for (ExecSlot& slot : slots_) {
-        if (!slot.used || slot.forgotten) continue;
-        if (slot.kill_at_ns != 0 && now >= slot.kill_at_ns) {
-            slot.kill_at_ns = 0;
-            signal_tree(slot.state.exec, SIGKILL);
-        } else if (slot.deadline_ns != 0 && now >= slot.deadline_ns && slot.state.kind == ExitKind::running) {
-            slot.deadline_ns = 0;
-            slot.state.timed_out = true;
-            const bool at_once = (slot.state.flags & agent::kTimeoutKills) != 0 || slot.kill_grace_ms == 0;
-            signal_tree(slot.state.exec, at_once ? SIGKILL : SIGTERM);
-            if (!at_once) slot.kill_at_ns = now + std::uint64_t{slot.kill_grace_ms} * 1'000'000U;
-        }
-        for (const std::uint64_t at : {slot.deadline_ns, slot.kill_at_ns}) {
+        if (!slot.used) continue;
+        enforce(slot, now);
+        for (const std::uint64_t at : {slot.deadline_ns, slot.kill_at_ns, slot.start_by_ns}) {
             if (at != 0 && (next == 0 || at < next)) next = at;
         }
     }
     return next;
+}
+
+void Execs::enforce(ExecSlot& slot, std::uint64_t now) {
+    if (slot.start_by_ns != 0 && now >= slot.start_by_ns) {
+        slot.start_by_ns = 0;
+        slot.start_expired = true;  // settle tells, once the child is gone
+        signal_tree(slot.state.exec, SIGKILL);
+    }
+    if (slot.kill_at_ns != 0 && now >= slot.kill_at_ns) {
+        // Also when the program itself ended at SIGTERM and was forgotten: what it started may have ignored that.
+        slot.kill_at_ns = 0;
+        signal_tree(slot.state.exec, SIGKILL);
+    } else if (slot.deadline_ns != 0 && now >= slot.deadline_ns && slot.state.kind == ExitKind::running) {
+        slot.deadline_ns = 0;
+        slot.state.timed_out = true;
+        const bool at_once = (slot.state.flags & agent::kTimeoutKills) != 0 || slot.kill_grace_ms == 0;
+        signal_tree(slot.state.exec, at_once ? SIGKILL : SIGTERM);
+        if (!at_once) slot.kill_at_ns = now + std::uint64_t{slot.kill_grace_ms} * 1'000'000U;
+    }
 }
 
 }  // namespace sandboxd::init

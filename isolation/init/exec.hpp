@@ -14,6 +14,14 @@ namespace sandboxd::init {
 struct ExecSlot {
     bool used = false;
     bool forgotten = false;  // only its leaf is waited for
+    // Until the child has exec'd. The workload can hold it up (SIGSTOP once it has the user's ids, a cgroup at its
+    // limits), so nothing may wait for it.
+    bool starting = false;
+    int status = -1;                // while starting: see ChildSpec
+    std::uint64_t start_by_ns = 0;
+    bool start_expired = false;
+    std::uint32_t request = 0;      // who asked, and on which connection
+    std::uint32_t connection = 0;
     agent::ExecState state;
     int fds[3] = {-1, -1, -1};
     std::size_t fd_count = 0;
@@ -27,15 +35,21 @@ class Execs {
 public:
     explicit Execs(JailState& jail) : jail_{jail} {}
 
-    // 0, or the failure. `files`: the memfd of kWithFiles, -1 without; closed by the caller.
-    agent::Failure start(const agent::Exec& request, int files, ExecSlot*& slot);
+    enum class Start { pending, started, failed };
+
+    // Forks the child; 0, or the failure. How it went comes from settle, once slot->status is readable.
+    // `files`: the memfd of kWithFiles, -1 without; closed by the caller.
+    agent::Failure start(const agent::Exec& request, int files, std::uint32_t number, std::uint32_t connection);
+    // Never waits. After `failed` the slot is only waiting for its leaf.
+    Start settle(ExecSlot& slot, agent::Failure& failure);
     agent::Failure signal(const agent::Signal& request);
     agent::Failure resize(const agent::Resize& request);
     agent::Failure close_stdin(std::uint64_t exec);
     agent::Failure forget(std::uint64_t exec);
 
-    // The slot whose main process this was, now with its exit; null for an orphan.
-    ExecSlot* reaped(pid_t pid, int wait_status);
+    // The slot whose main process this is, starting or running; null for an orphan.
+    [[nodiscard]] ExecSlot* of_process(pid_t pid);
+    static void record_exit(ExecSlot& slot, int wait_status);
     // Removes leaves of forgotten execs that have become empty.
     void sweep_leaves();
     // Ends what is past its deadline. Returns when to look again (boot time), 0: no need.
@@ -50,6 +64,8 @@ private:
     bool make_leaf(std::uint64_t exec);
     bool remove_leaf(std::uint64_t exec);
     void signal_tree(std::uint64_t exec, int signal);
+    void enforce(ExecSlot& slot, std::uint64_t now);
+    pid_t fork_into_leaf(const agent::Exec& request, const struct Channels& channels, int files, int status);
 
     JailState& jail_;
     ExecSlot slots_[agent::kMaxExecs];

@@ -13,6 +13,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/fsuid.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -76,10 +77,11 @@ bool split(std::string_view block, const char** out, std::size_t capacity) {
     return true;
 }
 
-// v1 hierarchies: a process enters by writing its own pid; the unified leaf was entered at clone3.
+// v1 hierarchies: the unified leaf was entered at clone3. By `tasks`, which moves this one thread without a lock;
+// cgroup.procs would wait for an RCU grace period, about 10 ms on an idle machine.
 bool enter_cgroups(const JailState& jail, std::uint64_t exec) {
     Text<64> path;
-    path.add("e").add(exec).add("/cgroup.procs");
+    path.add("e").add(exec).add("/tasks");
     for (const int leaf : {jail.leaf_memory, jail.leaf_cpuacct}) {
         if (leaf >= 0 && write_file(leaf, path.c_str(), "0") != 0) return false;
     }
@@ -205,6 +207,14 @@ void execute(const char* const* argv, const char* const* env) {
     errno = error;
 }
 
+// Raising needs no capability as such; but the folder of a process that is not dumpable belongs to root, so this comes
+// before the capabilities go.
+bool raise_oom_score(std::uint64_t to) {
+    Text<16> value;
+    value.add(to);
+    return write_file(AT_FDCWD, "/proc/self/oom_score_adj", value.view()) == 0;
+}
+
 Step set_limits(const JailState& jail) {
     for (std::uint32_t i = 0; i < jail.plan.rlimit_count; ++i) {
         const isolation::Rlimit& limit = jail.plan.rlimits[i];
@@ -216,19 +226,13 @@ Step set_limits(const JailState& jail) {
         value.rlim_cur = limit.soft < value.rlim_max ? limit.soft : value.rlim_max;
         if (::setrlimit(resource, &value) != 0) return Step::rlimits;
     }
-    // The kernel shall end the workload before anything of the host. Raising needs no capability; the folder of a
-    // process that is not dumpable belongs to root, hence before the capabilities go.
-    if (jail.plan.oom_score_adj > 0) {
-        Text<16> value;
-        value.add(static_cast<std::uint64_t>(jail.plan.oom_score_adj));
-        if (write_file(AT_FDCWD, "/proc/self/oom_score_adj", value.view()) != 0) return Step::rlimits;
-    }
+    // The kernel shall end the workload before anything of the host.
+    if (jail.plan.oom_score_adj > 0 && !raise_oom_score(static_cast<std::uint64_t>(jail.plan.oom_score_adj))) return Step::rlimits;
     return Step::none;
 }
 
-}  // namespace
-
-agent::Step become(const JailState& jail, std::uint32_t uid, std::uint32_t gid) {
+// Takes the workload's namespace and the ids, for a program that is about to be exec'd.
+Step become(const JailState& jail, std::uint32_t uid, std::uint32_t gid) {
     // As the owner of the workload's namespace we get every capability in it (user_namespaces(7)), and none outside.
     if (::setns(jail.workload_userns, CLONE_NEWUSER) != 0) return Step::userns;
     if (const Step step = set_limits(jail); step != Step::none) return step;
@@ -244,6 +248,25 @@ agent::Step become(const JailState& jail, std::uint32_t uid, std::uint32_t gid) 
     return Step::none;
 }
 
+}  // namespace
+
+agent::Step become_file_user(const JailState& jail, std::uint32_t uid, std::uint32_t gid) {
+    if (::setns(jail.workload_userns, CLONE_NEWUSER) != 0) return Step::userns;
+    // Tasks share PID 1's small memory group: of the two, the kernel is to end the task.
+    if (!raise_oom_score(1000)) return Step::rlimits;
+    const gid_t group = gid;
+    if (::setgroups(1, &group) != 0) return Step::ids;
+    // These report no error; asked again with an id that is never valid, they say what holds.
+    ::setfsgid(gid);
+    ::setfsuid(uid);
+    constexpr auto kInvalid = static_cast<uid_t>(-1);
+    if (static_cast<gid_t>(::setfsgid(kInvalid)) != gid || static_cast<uid_t>(::setfsuid(kInvalid)) != uid) {
+        errno = EPERM;
+        return Step::ids;
+    }
+    return set_capabilities(uid == 0 ? kRootCapabilities : 0) ? Step::none : Step::ids;
+}
+
 [[noreturn]] void run_child(const JailState& jail, const ChildSpec& spec) {
     const agent::Exec& request = *spec.request;
     static const char* argv[kMaxStrings];
@@ -257,10 +280,18 @@ agent::Step become(const JailState& jail, std::uint32_t uid, std::uint32_t gid) 
     // A keyring of its own: keyrings are shared by session, not by namespace (keyrings(7)).
     (void)::syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, nullptr);
 
+    // Before the first path that somebody outside chose: the init's descriptors stand for folders of the host, and
+    // "/proc/self/fd/N/.." walks from there to the host's root, whatever the jail's own root is (CVE-2024-21626).
+    int keep[] = {spec.stdio[0], spec.stdio[1], spec.stdio[2], spec.files, spec.status};
+    if (!close_all_except(keep, 5)) fail(spec, Step::session, errno);
+
     // With the user's rights only, from here on.
     Text<agent::kMaxPath> cwd;
     cwd.add(request.cwd);
-    if (!cwd.ok() || ::chdir(cwd.c_str()) != 0) fail(spec, Step::cwd, cwd.ok() ? errno : ENAMETOOLONG);
+    if (!cwd.ok()) fail(spec, Step::cwd, ENAMETOOLONG);
+    const int folder = open_plain(cwd.c_str(), O_PATH | O_DIRECTORY);
+    if (folder < 0 || ::fchdir(folder) != 0) fail(spec, Step::cwd, errno);
+    ::close(folder);
     if (spec.files >= 0 && !write_files(spec.files)) fail(spec, Step::files, errno);
     if ((request.flags & agent::kPty) != 0) {
         if (!open_terminal(spec)) fail(spec, Step::pty, errno);

@@ -16,8 +16,9 @@ struct ChildSpec {
 // Becomes the program. Never returns.
 [[noreturn]] void run_child(const JailState& jail, const ChildSpec& spec);
 
-// Takes the workload's namespace and the ids, and gives up every capability (or keeps the eight of the jail's root).
-// Shared with the file tasks. Returns the step that failed, with errno; none: done.
-agent::Step become(const JailState& jail, std::uint32_t uid, std::uint32_t gid);
+// For a file task, which never execs: enters the workload's namespace and takes the user's file system ids only. Files
+// see that user; signals see the init's own id, so the workload can neither stop nor end a task that serves it. Keeps no
+// capability, or the eight of the jail's root. Returns the step that failed, with errno; none: done.
+agent::Step become_file_user(const JailState& jail, std::uint32_t uid, std::uint32_t gid);
 
 }  // namespace sandboxd::init

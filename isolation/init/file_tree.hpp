@@ -12,7 +12,9 @@ namespace sandboxd::init {
 
 [[nodiscard]] agent::FileInfo info_of(const struct stat& st);
 
-// A file, a link, or a tree. False with errno; ENOENT when nothing was there.
+// A file, a link, or an empty folder. False with errno; ENOENT when nothing was there.
+bool remove_one(const char* path);
+// The same, or a folder with all that is in it.
 bool remove_tree(const char* path);
 
 // Sends each entry below `folder` as a packet, then the end packet. Closes nothing.

@@ -10,6 +10,8 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "isolation/init/exec_child.hpp"
@@ -25,24 +27,24 @@ using agent::Type;
 namespace {
 
 constexpr unsigned kTaskSeconds = 60;        // of a task that talks to nobody but the file system
-constexpr unsigned kUploadSeconds = 3600;
+constexpr time_t kUploadSeconds = 3600;      // an upload that says nothing for so long is over
 constexpr int kMaxLinks = 20;
 constexpr int kConnectMilliseconds = 5000;
 
 std::byte g_answer[agent::kMaxMessage];
 
 template <class Body>
-void answer(int connection, std::uint32_t request, Type type, const Body& body, const int* fds = nullptr, std::size_t count = 0) {
-    const std::size_t size = agent::encode(g_answer, sizeof g_answer, type, request, body);
+void answer(const TaskReply& reply, Type type, const Body& body, const int* fds = nullptr, std::size_t count = 0) {
+    const std::size_t size = agent::encode(g_answer, sizeof g_answer, type, reply.request, body);
     // Blocks while the API is behind; the alarm ends a task whose API does not read.
-    if (size != 0) (void)send_with_fds(connection, g_answer, size, fds, count, 0);
+    if (size != 0 && send_with_fds(reply.connection, g_answer, size, fds, count, 0)) *reply.answered = 1;
 }
 
-void answer_error(int connection, std::uint32_t request, int error, Step step = Step::path) {
+void answer_error(const TaskReply& reply, int error, Step step = Step::path) {
     Failure failure;
     failure.error = error;
     failure.step = step;
-    answer(connection, request, Type::error, failure);
+    answer(reply, Type::error, failure);
 }
 
 // A NUL-terminated copy of an absolute path.
@@ -89,16 +91,16 @@ bool resolve_links(Text<agent::kMaxPath>& path) {
     return false;
 }
 
-void serve_read(int connection, std::uint32_t request, const Path& path) {
+void serve_read(const TaskReply& reply, const Path& path) {
     // O_NONBLOCK: a FIFO without a writer must not hold the task.
-    const int fd = ::open(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+    const int fd = open_plain(path.c_str(), O_RDONLY | O_NONBLOCK | O_NOCTTY);
     struct stat st {};
-    if (fd < 0 || ::fstat(fd, &st) != 0) return answer_error(connection, request, errno);
-    if (S_ISDIR(st.st_mode)) return answer_error(connection, request, EISDIR);
-    if (!S_ISREG(st.st_mode)) return answer_error(connection, request, EINVAL);
+    if (fd < 0 || ::fstat(fd, &st) != 0) return answer_error(reply, errno);
+    if (S_ISDIR(st.st_mode)) return answer_error(reply, EISDIR);
+    if (!S_ISREG(st.st_mode)) return answer_error(reply, EINVAL);
     agent::FileInfo info = info_of(st);
     info.path = path.text.view();
-    answer(connection, request, Type::file_opened, info, &fd, 1);
+    answer(reply, Type::file_opened, info, &fd, 1);
 }
 
 struct Upload {
@@ -106,6 +108,9 @@ struct Upload {
     Text<agent::kMaxPath> temporary;
     int fd = -1;
 };
+
+// access(2) asks for the real ids, which stay the init's; this one for those that count (kernel 5.8).
+bool may_write(const char* path) { return ::syscall(SYS_faccessat2, AT_FDCWD, path, W_OK, AT_EACCESS) == 0; }
 
 bool open_upload(const agent::FileOpen& open, const Path& path, Upload& upload) {
     upload.target = path.text;
@@ -117,7 +122,7 @@ bool open_upload(const agent::FileOpen& open, const Path& path, Upload& upload) 
         return false;
     }
     // Replacing by rename needs no right on the file itself; writing to it would, so that is what is asked for.
-    if (exists && ::access(upload.target.c_str(), W_OK) != 0) return false;
+    if (exists && !may_write(upload.target.c_str())) return false;
     if (open.make_parents && !make_directories(upload.target.c_str(), 0755, false)) return false;
     upload.temporary.add(upload.target.view().substr(0, upload.target.view().rfind('/') + 1)).add(".sandboxd-upload-");
     upload.temporary.add(static_cast<std::uint64_t>(::getpid())).add("-").add(boot_time_ns());
@@ -128,31 +133,33 @@ bool open_upload(const agent::FileOpen& open, const Path& path, Upload& upload) 
     const mode_t mode = exists ? st.st_mode & 07777 : open.permissions & 07777;
     upload.fd = ::open(upload.temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (upload.fd < 0) return false;
-    if (exists && (st.st_uid != ::geteuid() || st.st_gid != ::getegid())) (void)!::fchown(upload.fd, st.st_uid, st.st_gid);
+    if (exists && (st.st_uid != open.uid || st.st_gid != open.gid)) (void)!::fchown(upload.fd, st.st_uid, st.st_gid);
     return ::fchmod(upload.fd, mode) == 0;
 }
 
-void serve_replace(int connection, std::uint32_t request, const agent::FileOpen& open, const Path& path) {
+void serve_replace(const TaskReply& reply, const agent::FileOpen& open, const Path& path) {
     Upload upload;
     if (!open_upload(open, path, upload)) {
         const int error = errno;
         if (upload.fd >= 0) ::unlink(upload.temporary.c_str());
-        return answer_error(connection, request, error);
+        return answer_error(reply, error);
     }
     int session[2];
     if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, session) != 0) {
         ::unlink(upload.temporary.c_str());
-        return answer_error(connection, request, errno, Step::pipe);
+        return answer_error(reply, errno, Step::pipe);
     }
     struct stat st {};
     (void)::fstat(upload.fd, &st);
     agent::FileInfo info = info_of(st);
     info.path = upload.target.view();
     const int fds[] = {upload.fd, session[1]};
-    answer(connection, request, Type::file_opened, info, fds, 2);
+    answer(reply, Type::file_opened, info, fds, 2);
     ::close(session[1]);
-    ::close(connection);
-    ::alarm(kUploadSeconds);
+    ::close(reply.connection);
+    ::alarm(0);  // from here the peer's silence is what is bounded, so that the temporary gets removed
+    const timeval patience{kUploadSeconds, 0};
+    (void)::setsockopt(session[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);
     char command = 0;
     const ssize_t n = ::read(session[0], &command, 1);
     Failure result;
@@ -169,10 +176,10 @@ void serve_replace(int connection, std::uint32_t request, const agent::FileOpen&
     if (writer(result)) (void)send_with_fds(session[0], g_answer, writer.size(), nullptr, 0, 0);
 }
 
-void serve_stat(int connection, std::uint32_t request, const agent::FileRef& ref, const Path& path) {
+void serve_stat(const TaskReply& reply, const agent::FileRef& ref, const Path& path) {
     struct stat st {};
     const int rc = ref.recursive ? ::stat(path.c_str(), &st) : ::lstat(path.c_str(), &st);
-    if (rc != 0) return answer_error(connection, request, errno);
+    if (rc != 0) return answer_error(reply, errno);
     agent::FileInfo info = info_of(st);
     info.path = path.text.view();
     char target[agent::kMaxPath];
@@ -180,96 +187,105 @@ void serve_stat(int connection, std::uint32_t request, const agent::FileRef& ref
         const ssize_t n = ::readlink(path.c_str(), target, sizeof target);
         if (n > 0) info.target = {target, static_cast<std::size_t>(n)};
     }
-    answer(connection, request, Type::file_info, info);
+    answer(reply, Type::file_info, info);
 }
 
 // Listings and watches: the API gets one end of a socket and reads at its own pace.
 template <class Serve>
-void serve_stream(int connection, std::uint32_t request, Serve serve) {
+void serve_stream(const TaskReply& reply, Serve serve) {
     int stream[2];
-    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, stream) != 0) return answer_error(connection, request, errno, Step::pipe);
-    answer(connection, request, Type::file_listing, agent::Empty{}, &stream[1], 1);
+    if (::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, stream) != 0) return answer_error(reply, errno, Step::pipe);
+    answer(reply, Type::file_listing, agent::Empty{}, &stream[1], 1);
     ::close(stream[1]);
-    ::close(connection);
+    ::close(reply.connection);
     serve(stream[0]);
 }
 
-void answer_result(int connection, std::uint32_t request, bool ok) {
-    if (ok) return answer(connection, request, Type::ok, agent::Empty{});
-    answer_error(connection, request, errno);
+void answer_result(const TaskReply& reply, bool ok) {
+    if (ok) return answer(reply, Type::ok, agent::Empty{});
+    answer_error(reply, errno);
 }
 
-bool enter(const JailState& jail, int connection, std::uint32_t request, std::uint32_t uid, std::uint32_t gid) {
+bool enter(const JailState& jail, const TaskReply& reply, std::uint32_t uid, std::uint32_t gid) {
     if (uid >= isolation::kWorkloadIds || gid >= isolation::kWorkloadIds) {
-        answer_error(connection, request, EINVAL, Step::ids);
+        answer_error(reply, EINVAL, Step::ids);
         return false;
     }
     if (uid == 0 && !jail.plan.allow_root) {
-        answer_error(connection, request, EPERM, Step::ids);
+        answer_error(reply, EPERM, Step::ids);
         return false;
     }
-    const Step step = become(jail, uid, gid);
-    if (step != Step::none) answer_error(connection, request, errno, step);
-    return step == Step::none;
+    const Step step = become_file_user(jail, uid, gid);
+    if (step != Step::none) {
+        answer_error(reply, errno, step);
+        return false;
+    }
+    // The request's paths come next: nothing of the init may be reachable through /proc/self/fd (see run_child). And a
+    // watch that lasts must not keep another exec's stdin open.
+    int keep[] = {reply.connection};
+    if (!close_all_except(keep, 1)) {
+        answer_error(reply, errno, Step::request);
+        return false;
+    }
+    return true;
 }
 
 template <class Body, class Serve>
-void with_path(const JailState& jail, int connection, std::uint32_t request, wire::Reader& reader, Serve serve) {
+void with_path(const JailState& jail, const TaskReply& reply, wire::Reader& reader, Serve serve) {
     Body body;
     Path path;
-    if (!agent::decode_body(reader, body)) return answer_error(connection, request, EBADMSG, Step::request);
-    if (!path.take(body.path)) return answer_error(connection, request, errno);
-    if (enter(jail, connection, request, body.uid, body.gid)) serve(body, path);
+    if (!agent::decode_body(reader, body)) return answer_error(reply, EBADMSG, Step::request);
+    if (!path.take(body.path)) return answer_error(reply, errno);
+    if (enter(jail, reply, body.uid, body.gid)) serve(body, path);
 }
 
-void serve_rename(const JailState& jail, int connection, std::uint32_t request, wire::Reader& reader) {
+void serve_rename(const JailState& jail, const TaskReply& reply, wire::Reader& reader) {
     agent::FileRename body;
     Path from;
     Path to;
-    if (!agent::decode_body(reader, body)) return answer_error(connection, request, EBADMSG, Step::request);
-    if (!from.take(body.from) || !to.take(body.to)) return answer_error(connection, request, errno);
-    if (enter(jail, connection, request, body.uid, body.gid)) answer_result(connection, request, ::rename(from.c_str(), to.c_str()) == 0);
+    if (!agent::decode_body(reader, body)) return answer_error(reply, EBADMSG, Step::request);
+    if (!from.take(body.from) || !to.take(body.to)) return answer_error(reply, errno);
+    if (enter(jail, reply, body.uid, body.gid)) answer_result(reply, ::rename(from.c_str(), to.c_str()) == 0);
 }
 
-void serve(const JailState& jail, int connection, const agent::Header& header, wire::Reader reader) {
-    const std::uint32_t request = header.request;
-    switch (header.type) {
+void serve(const JailState& jail, const TaskReply& reply, Type type, wire::Reader reader) {
+    switch (type) {
         case Type::file_open:
-            return with_path<agent::FileOpen>(jail, connection, request, reader, [&](const agent::FileOpen& open, const Path& path) {
-                if (open.mode == agent::OpenMode::read) return serve_read(connection, request, path);
-                serve_replace(connection, request, open, path);
+            return with_path<agent::FileOpen>(jail, reply, reader, [&](const agent::FileOpen& open, const Path& path) {
+                if (open.mode == agent::OpenMode::read) return serve_read(reply, path);
+                serve_replace(reply, open, path);
             });
         case Type::file_stat:
-            return with_path<agent::FileRef>(jail, connection, request, reader,
-                                             [&](const agent::FileRef& ref, const Path& path) { serve_stat(connection, request, ref, path); });
+            return with_path<agent::FileRef>(jail, reply, reader,
+                                             [&](const agent::FileRef& ref, const Path& path) { serve_stat(reply, ref, path); });
         case Type::file_remove:
-            return with_path<agent::FileRef>(jail, connection, request, reader, [&](const agent::FileRef&, const Path& path) {
-                answer_result(connection, request, remove_tree(path.c_str()));
+            return with_path<agent::FileRef>(jail, reply, reader, [&](const agent::FileRef& ref, const Path& path) {
+                answer_result(reply, ref.recursive ? remove_tree(path.c_str()) : remove_one(path.c_str()));
             });
         case Type::file_mkdir:
-            return with_path<agent::FileRef>(jail, connection, request, reader, [&](const agent::FileRef& ref, const Path& path) {
+            return with_path<agent::FileRef>(jail, reply, reader, [&](const agent::FileRef& ref, const Path& path) {
                 const mode_t mode = ref.permissions & 07777;
                 const bool made = ref.recursive ? make_directories(path.c_str(), mode, true) : ::mkdir(path.c_str(), mode) == 0;
                 struct stat st {};
                 const bool folder = made && ::stat(path.c_str(), &st) == 0 && S_ISDIR(st.st_mode);
                 if (made && !folder) errno = ENOTDIR;
-                answer_result(connection, request, folder);
+                answer_result(reply, folder);
             });
         case Type::file_list:
-            return with_path<agent::FileList>(jail, connection, request, reader, [&](const agent::FileList& list, const Path& path) {
-                const int folder = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-                if (folder < 0) return answer_error(connection, request, errno);
-                serve_stream(connection, request, [&](int stream) { list_tree(stream, folder, list.depth, list.limit); });
+            return with_path<agent::FileList>(jail, reply, reader, [&](const agent::FileList& list, const Path& path) {
+                const int folder = open_plain(path.c_str(), O_RDONLY | O_DIRECTORY);
+                if (folder < 0) return answer_error(reply, errno);
+                serve_stream(reply, [&](int stream) { list_tree(stream, folder, list.depth, list.limit); });
             });
         case Type::file_watch:
-            return with_path<agent::FileWatch>(jail, connection, request, reader, [&](const agent::FileWatch& watch, const Path& path) {
+            return with_path<agent::FileWatch>(jail, reply, reader, [&](const agent::FileWatch& watch, const Path& path) {
                 const int inotify = open_watch(path.c_str(), watch.recursive);
-                if (inotify < 0) return answer_error(connection, request, errno);
+                if (inotify < 0) return answer_error(reply, errno);
                 ::alarm(0);  // lasts as long as the API reads
-                serve_stream(connection, request, [&](int stream) { stream_watch(stream, inotify); });
+                serve_stream(reply, [&](int stream) { stream_watch(stream, inotify); });
             });
-        case Type::file_rename: return serve_rename(jail, connection, request, reader);
-        default: return answer_error(connection, request, ENOSYS, Step::request);
+        case Type::file_rename: return serve_rename(jail, reply, reader);
+        default: return answer_error(reply, ENOSYS, Step::request);
     }
 }
 
@@ -312,22 +328,22 @@ int connect_loopback(std::uint16_t port) {
 
 }  // namespace
 
-int start_file_task(const JailState& jail, int connection, const agent::Header& header, wire::Reader body) {
+int start_file_task(const JailState& jail, const TaskReply& reply, Type type, wire::Reader body) {
     const pid_t child = fork_task(kTaskSeconds);
     if (child != 0) return child;
-    serve(jail, connection, header, body);
+    serve(jail, reply, type, body);
     ::_exit(0);
 }
 
-int start_connect_task(const JailState& jail, int connection, std::uint32_t request, std::uint16_t port) {
+int start_connect_task(const JailState& jail, const TaskReply& reply, std::uint16_t port) {
     const pid_t child = fork_task(kTaskSeconds);
     if (child != 0) return child;
-    if (enter(jail, connection, request, isolation::kUserId, isolation::kUserId)) {
+    if (enter(jail, reply, isolation::kUserId, isolation::kUserId)) {
         const int fd = connect_loopback(port);
         if (fd < 0) {
-            answer_error(connection, request, errno);
+            answer_error(reply, errno);
         } else {
-            answer(connection, request, Type::connected, agent::Empty{}, &fd, 1);
+            answer(reply, Type::connected, agent::Empty{}, &fd, 1);
         }
     }
     ::_exit(0);

@@ -65,6 +65,30 @@ int write_file(int dir, const char* path, std::string_view text) {
     return n == static_cast<ssize_t>(text.size()) ? 0 : -1;
 }
 
+bool close_all_except(int* keep, std::size_t count) {
+    for (std::size_t i = 1; i < count; ++i) {  // a handful: sorted by insertion
+        const int value = keep[i];
+        std::size_t at = i;
+        for (; at > 0 && keep[at - 1] > value; --at) keep[at] = keep[at - 1];
+        keep[at] = value;
+    }
+    unsigned next = 3;
+    for (std::size_t i = 0; i < count; ++i) {
+        if (keep[i] < static_cast<int>(next)) continue;
+        const auto fd = static_cast<unsigned>(keep[i]);
+        if (fd > next && sys_close_range(next, fd - 1, 0) != 0) return false;
+        next = fd + 1;
+    }
+    return sys_close_range(next, ~0U, 0) == 0;
+}
+
+int open_plain(const char* path, int flags) {
+    open_how how{};
+    how.flags = static_cast<std::uint64_t>(flags) | O_CLOEXEC;
+    how.resolve = RESOLVE_NO_MAGICLINKS;
+    return static_cast<int>(::syscall(SYS_openat2, AT_FDCWD, path, &how, sizeof how));
+}
+
 std::uint64_t boot_time_ns() {
     timespec now{};
     ::clock_gettime(CLOCK_BOOTTIME, &now);

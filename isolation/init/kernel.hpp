@@ -56,6 +56,10 @@ int sys_mount_attributes(int mount, std::uint64_t set);
 int new_mount(const char* type, const MountOption* options, std::size_t count, unsigned attributes);
 int sys_pivot_root_here();
 int sys_close_range(unsigned first, unsigned last, unsigned flags);
+// Closes every descriptor from 3 up but those in `keep` (sorted in place; -1 is skipped).
+bool close_all_except(int* keep, std::size_t count);
+// open(2) that refuses to pass through a magic link, as those of /proc/<pid>/fd are (openat2(2), kernel 5.6).
+int open_plain(const char* path, int flags);
 // A directory or file below `root`, no symlink anywhere on the way (openat2(2), kernel 5.6).
 int open_below(int root, const char* path, std::uint64_t flags);
 int write_file(int dir, const char* path, std::string_view text);

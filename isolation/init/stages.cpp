@@ -92,6 +92,7 @@ int attach(int mount, const char* name) {
     if (target < 0) return -1;
     const int rc = sys_move_mount(mount, target);
     ::close(target);
+    ::close(mount);  // kept, it would be a way to a layer around the overlay
     return rc;
 }
 
@@ -138,6 +139,7 @@ int binds(JailState& jail) {
         path.add(jail.plan.binds[i]);
         if (!path.ok() || path.size() < 2) return invalid(EINVAL);
         if (attach_below(jail.new_root, path.c_str() + 1, jail.binds[i]) != 0) return -1;
+        ::close(jail.binds[i]);
     }
     return 0;
 }
@@ -234,8 +236,8 @@ int shm(JailState& jail) {
 }
 
 // What of /proc and /sys tells about the host or acts on it. Missing ones are fine: kernels differ.
-constexpr const char* kHiddenFolders[] = {"proc/acpi", "proc/asound", "proc/driver", "proc/scsi", "sys/firmware", "sys/kernel/security",
-                                          "sys/kernel/debug", "sys/kernel/tracing", "sys/fs", "sys/power", "sys/devices/virtual/powercap",
+constexpr const char* kHiddenFolders[] = {"proc/acpi", "proc/asound", "proc/driver", "proc/scsi", "proc/dynamic_debug", "sys/firmware", "sys/kernel",
+                                          "sys/fs", "sys/power", "sys/devices/virtual/powercap", "sys/devices/virtual/dmi",
                                           "sys/module", "sys/block", "sys/dev", "sys/bus", "sys/class", "sys/hypervisor", "proc/pressure"};
 constexpr const char* kHiddenFiles[] = {"proc/cmdline", "proc/config.gz", "proc/diskstats", "proc/dma", "proc/interrupts", "proc/iomem",
                                         "proc/ioports", "proc/kallsyms", "proc/kcore", "proc/key-users", "proc/keys", "proc/kmsg", "proc/kpagecgroup",
