@@ -106,6 +106,8 @@ class Coroutines(unittest.TestCase):
         self.bad("auto r = c ? co_await a() : co_await b();")
         self.bad("switch ((co_await f())->size()) { case 1: break; }")
         self.bad("g(co_await a(), co_await b());")
+        self.bad("if (!co_await f()) co_return;")
+        self.bad("while (!co_await f()) g();")
         self.bad("if (auto r = co_await f(Opt{a}); !r) { co_return; }")
 
     def test_safe_shapes_are_left_alone(self):
