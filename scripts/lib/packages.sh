@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 # Packages by purpose, and their installation on Debian 12/13 and Ubuntu 24.04. Sourced by quickstart.sh and test.sh.
 
 # Boost comes versioned: the unversioned package of Debian 12 (1.74) is too old. First hit wins.
@@ -7,10 +7,11 @@ readonly BOOST_CANDIDATES=(libboost1.83-dev libboost1.81-dev libboost1.88-dev li
 readonly BUILD_PACKAGES=(
     build-essential cmake ninja-build pkg-config ccache git ca-certificates
     libseccomp-dev libcap-dev nlohmann-json3-dev libsqlite3-dev libssl-dev libspdlog-dev
-    libcli11-dev libtomlplusplus-dev prometheus-cpp-dev libarchive-dev libcurl4-openssl-dev zlib1g-dev)
+    libcli11-dev libtomlplusplus-dev prometheus-cpp-dev libarchive-dev
+    zlib1g-dev libcurl4-openssl-dev) # what prometheus-cpp's CMake package looks for, used or not
 # What a running daemon uses: mkfs.btrfs for the pool, python3 as an interpreter in the `host` template.
 readonly RUN_PACKAGES=(btrfs-progs python3 curl)
-readonly TEST_PACKAGES=(catch2 python3-aiohttp strace iproute2)
+readonly TEST_PACKAGES=(catch2 python3-aiohttp iproute2 shellcheck)
 readonly BENCH_PACKAGES=(bubblewrap crun runc socat)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -54,7 +55,6 @@ boost_package() {
     fi
 }
 
-# Catch2 v3 ships no <catch2/catch.hpp>; the tests use v2's. Checked here to name the cure early.
 apt_get() {
     # Lock::Timeout: another apt (unattended-upgrades on a fresh machine) may hold the lock for minutes.
     DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -y -q "$@"

@@ -67,6 +67,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--long", action="store_true", help="more repetitions of crash and soak tests")
     parser.add_argument("--bin-dir", help="where sandboxd is (default: the newest build in the tree)")
+    parser.add_argument("--default-bin-dir", help="the same, unless $SANDBOXD_BIN_DIR is set")
     parser.add_argument("--folder", default=str(HERE), help="folder of the test modules")
     parser.add_argument("names", nargs="*")
     arguments = parser.parse_args()
@@ -74,6 +75,8 @@ def main():
         os.environ["SANDBOXD_TEST_LONG"] = "1"
     if arguments.bin_dir:
         os.environ["SANDBOXD_BIN_DIR"] = arguments.bin_dir
+    elif arguments.default_bin_dir:
+        os.environ.setdefault("SANDBOXD_BIN_DIR", arguments.default_bin_dir)
     if os.geteuid() != 0:
         print("skipped: needs root")
         return 77

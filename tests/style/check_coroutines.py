@@ -9,6 +9,11 @@ import sys
 from source import ROOT, code_files, line_of, read, strip
 
 LAMBDA = re.compile(r"\[(?P<captures>[^\[\]]*)\]\s*(\((?:[^()]|\([^()]*\))*\))?\s*(mutable|noexcept|->[^{};]*?|\s)*$")
+# A temporary of a class with constructors is compiled rightly, an aggregate is not; of the standard library only array
+# is an aggregate that anybody would pass.
+CONSTRUCTED = re.compile(r"\bstd::(?!array\b)[\w:]+(<[^<>;]*>)?\s*$")
+# `if (auto ok = co_await f(); !ok)` is compiled rightly, the temporary of `if (!co_await f())` is not.
+CONDITION = re.compile(r"\b(?:if|while)\s*\(\s*!?\s*\(?\s*co_await\b")
 TOKEN = re.compile(r"co_await\b|\bswitch\b|[(){};?]")
 
 
@@ -39,6 +44,11 @@ class Scanner:
         for match in TOKEN.finditer(self.bare):
             self.token(match.group(0), match.start())
         self.close(len(self.bare))
+        for match in CONDITION.finditer(self.bare):
+            line = line_of(self.bare, match.start())
+            if "g++12: ok" not in self.lines[line - 1]:
+                self.findings.append(f"{self.name}:{line}: a condition tests an awaited temporary: name it first (g++ 12 "
+                                     "miscompiles it)")
         return self.findings
 
     def close(self, end):
@@ -81,7 +91,8 @@ class Scanner:
             self.frames.append(("lambda", self.statement))
             self.statement = Statement(at + 1)
         elif self.inside_expression():
-            if not re.match(r"\{\s*\}", self.bare[at:]):
+            before = self.bare[self.statement.start:at]
+            if not re.match(r"\{\s*\}", self.bare[at:]) and not CONSTRUCTED.search(before):
                 self.statement.shapes.add("a braced temporary")
             self.frames.append(("init", None))
         else:

@@ -101,10 +101,13 @@ class Coroutines(unittest.TestCase):
         self.bad("co_await f([s] { return s; });")
         self.bad("auto r = co_await co_spawn(ex, [p = std::move(p)]() mutable -> awaitable<void> { co_return; }, use_awaitable);")
         self.bad("co_await f(Opt{a, b});")
+        self.bad("co_await f(std::array<int, 2>{1, 2});")
         self.bad("SBX_CO_TRY(auto x, co_await f({a, b}));")
         self.bad("auto r = c ? co_await a() : co_await b();")
         self.bad("switch ((co_await f())->size()) { case 1: break; }")
         self.bad("g(co_await a(), co_await b());")
+        self.bad("if (!co_await f()) co_return;")
+        self.bad("while (!co_await f()) g();")
         self.bad("if (auto r = co_await f(Opt{a}); !r) { co_return; }")
 
     def test_safe_shapes_are_left_alone(self):
@@ -115,6 +118,7 @@ class Coroutines(unittest.TestCase):
         self.good("co_return Aggregate{1, 2};")
         self.good("auto work = [s]() -> awaitable<void> { co_await g(s); };\n co_await f(work);")
         self.good("co_await f({});")
+        self.good("auto r = co_await f(Deadline::after(std::chrono::seconds{10}));")
         self.good("for (int i = 0; i < n; ++i) co_await f(i);")
 
     def test_the_body_of_a_lambda_is_checked_too(self):

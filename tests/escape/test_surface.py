@@ -1,0 +1,67 @@
+"""Class A: every attack of the table, as `user` and as root of the jail, with its control outside."""
+import re
+import unittest
+
+from attack import AttackCase, outside
+from cases import KERNEL_SURFACE
+
+
+class Surface(AttackCase):
+    pass
+
+
+def make(case):
+    def test(self):
+        control = outside(case.probe)
+        users = ("user",) if case.root_may else ("user", "root")
+        answers = {user: self.inside(case.probe, user) for user in users}
+        for user, answer in answers.items():
+            self.assertIn(answer, case.refused, f"as {user}; outside it said {control}")
+        if control not in case.reached:
+            self.skipTest(f"refused inside, but outside it said {control} too: this kernel proves nothing")
+    return test
+
+
+for _case in KERNEL_SURFACE:
+    _name = "test_no_" + re.sub(r"\W+", "_", _case.name).strip("_")
+    assert not hasattr(Surface, _name), f"two cases are called {_case.name}"
+    setattr(Surface, _name, make(_case))
+
+
+class Init(AttackCase):
+    """PID 1 of the jail is out of reach, also for the jail's root."""
+
+    def test_pid_1_can_not_be_signalled_traced_read_or_limited(self):
+        for user in ("user", "root"):
+            for probe in ("kill 1", "ptrace 1", "process_vm_readv 1", "proc_mem 1", "prlimit 1", "pidfd_getfd 1"):
+                with self.subTest(user=user, probe=probe):
+                    self.assertEqual("ok", outside(probe.replace(" 1", "")), "the control")
+                    self.assertIn(self.inside(probe, user), ("EPERM", "EACCES", "ESRCH", "ENOENT"))
+
+    def test_kill_minus_1_from_root_leaves_pid_1_and_the_sandbox_usable(self):
+        self.jail.exec("kill -9 -1", user="root")
+        self.assertEqual("alive\n", self.jail.exec("echo alive")["stdout"])
+
+    def test_no_descriptor_is_inherited(self):
+        for user in ("user", "root"):
+            self.assertEqual("EBADF", self.inside("leaked_fds", user))
+
+    def test_mountinfo_and_cgroup_name_no_host_path(self):
+        text = self.jail.exec("cat /proc/self/mountinfo /proc/self/cgroup /proc/mounts")["stdout"]
+        for word in (str(self.daemon.state_dir), "sandboxd-", "pool.btrfs", "/../"):
+            self.assertNotIn(word, text)
+
+    def test_the_working_folder_is_inside(self):
+        self.assertEqual("/home/user\n", self.jail.exec("pwd -P; cd ../../../../../..; test $(stat -c %i /) = $(stat -c %i .) || echo out")["stdout"])
+
+    def test_a_crash_leaves_no_core_file_and_starts_no_host_helper(self):
+        self.jail.exec("ulimit -c unlimited; python3 -c 'import os; os.abort()'; true")
+        self.assertEqual("", self.jail.exec("find / -xdev -name 'core*' -newer /home/user/probe -type f 2>/dev/null | grep -v /usr/; true")["stdout"])
+
+    def test_setuid_programs_of_the_system_give_nothing(self):
+        answer = self.jail.exec("find /usr/bin -perm -4000 -type f | head -5; su -c id root </dev/null 2>&1; sudo -n id 2>&1; true")["stdout"]
+        self.assertNotIn("uid=0", answer)
+
+
+if __name__ == "__main__":
+    unittest.main()
