@@ -147,7 +147,11 @@ TEST_CASE("arguments are compared as the kernel sees them: 32 bits, whatever sta
         CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x541c}) == refused(EPERM));  // TIOCLINUX
         CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x40049409}) ==
               refused(EOPNOTSUPP));                                          // FICLONE
-        CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x5413}) == "ALLOW");  // TIOCGWINSZ
+        for (const std::uint64_t flags : {0x40086602ULL, 0x40046602ULL, 0x401c5820ULL}) {  // chattr's
+            CHECK(answer(shipped(), SYS_ioctl, {0, high | flags}) == refused(EOPNOTSUPP));
+        }
+        CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x80086601}) == "ALLOW");  // FS_IOC_GETFLAGS
+        CHECK(answer(shipped(), SYS_ioctl, {0, high | 0x5413}) == "ALLOW");      // TIOCGWINSZ
         CHECK(answer(shipped(), SYS_socket, {high | 38, 5, 0}) == refused(EAFNOSUPPORT));
         CHECK(answer(shipped(), SYS_socket, {2, high | 3, 0}) == refused(EPERM));
         CHECK(answer(shipped(), SYS_clone, {high | CLONE_NEWUSER}) == refused(EPERM));
