@@ -10,6 +10,8 @@
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 
+#include "sandboxd/listen_address.hpp"
+
 namespace sandboxd {
 
 namespace {
@@ -160,6 +162,7 @@ Result<void> read_node(const toml::table& table, std::string_view file, NodeIden
 Result<void> check_whole(const Config& config, std::string_view file) {
     const auto bad = [&](std::string text) { return Error{Errc::invalid_argument, "configuration", std::string{file} + ": " + std::move(text)}; };
     if (config.tls_certificate.empty() != config.tls_key.empty()) return bad("tls_certificate and tls_key: give both or none");
+    if (auto address = parse_listen_address(config.listen); !address) return std::move(address).error().with(file);
     if (config.state_dir.empty() || config.state_dir[0] != '/') return bad("state_dir: expected an absolute path");
     for (std::size_t i = 0; i < config.tenants.size(); ++i) {
         for (std::size_t j = 0; j < i; ++j) {

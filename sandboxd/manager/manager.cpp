@@ -372,13 +372,23 @@ asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_ex
     pool_config.image_bytes = config.pool_bytes;
     pool_config.device = config.pool_device;
     pool_config.allow_tmpfs = config.pool_tmpfs;
-    SBX_CO_TRY(auto pool, fs::Pool::open(pool_config));
+    // The mount comes last: nothing after it can fail before the Manager is there to undo it.
     SBX_CO_TRY(auto templates, fs::TemplateStore::open(config.state_dir));
+    auto pool = fs::Pool::open(pool_config);
+    if (!pool) {
+        (void)cgroups->remove_root();  // refused, rightly, while sandboxes of a predecessor live in it
+        co_return std::move(pool).error();
+    }
 
-    ManagerImpl::Parts parts{std::move(agent_dir), std::move(pool), std::move(templates), std::move(cgroups), std::move(seccomp),
+    ManagerImpl::Parts parts{std::move(agent_dir), *std::move(pool), std::move(templates), std::move(cgroups), std::move(seccomp),
                              std::move(states), std::move(ids)};
     auto manager = std::make_unique<ManagerImpl>(std::move(executor), std::move(config), std::move(parts));
-    SBX_CO_CHECK(manager->adopt_what_lives());
+    auto adopted = manager->adopt_what_lives();
+    if (!adopted) {
+        const Deadline ending = Deadline::after(std::chrono::seconds{10});
+        (void)co_await manager->stop(ending);  // the first failure is the one to tell
+        co_return std::move(adopted).error();
+    }
     co_return std::unique_ptr<Manager>{std::move(manager)};
 }
 

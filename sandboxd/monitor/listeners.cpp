@@ -9,50 +9,17 @@
 
 #include <array>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
 
 #include "sandboxd/core/async.hpp"
 #include "sandboxd/core/sys.hpp"
+#include "sandboxd/listen_address.hpp"
 
 namespace sandboxd::monitor {
 
 namespace {
 
 constexpr int kBacklog = 1024;
-
-struct Address {
-    sockaddr_storage storage{};
-    socklen_t size = 0;
-};
-
-// ADDR:PORT, [v6]:PORT. Numbers only: a name would be resolved at an unknown time to an unknown address.
-Result<Address> parse_address(const std::string& text) {
-    const auto bad = [&] { return Error{Errc::invalid_argument, "listen", text + ": expected ADDRESS:PORT, for example 127.0.0.1:8090 or [::1]:8090"}; };
-    const auto colon = text.rfind(':');
-    if (colon == std::string::npos) return bad();
-    std::uint16_t port = 0;
-    const char* end = text.data() + text.size();
-    const auto [ptr, ec] = std::from_chars(text.data() + colon + 1, end, port);
-    if (ec != std::errc{} || ptr != end) return bad();
-    std::string host = text.substr(0, colon);
-    Address out;
-    if (host.size() > 2 && host.front() == '[' && host.back() == ']') {
-        auto* v6 = reinterpret_cast<sockaddr_in6*>(&out.storage);
-        v6->sin6_family = AF_INET6;
-        v6->sin6_port = htons(port);
-        out.size = sizeof *v6;
-        if (::inet_pton(AF_INET6, host.substr(1, host.size() - 2).c_str(), &v6->sin6_addr) != 1) return bad();
-        return out;
-    }
-    auto* v4 = reinterpret_cast<sockaddr_in*>(&out.storage);
-    v4->sin_family = AF_INET;
-    v4->sin_port = htons(port);
-    out.size = sizeof *v4;
-    if (host == "localhost") host = "127.0.0.1";
-    if (::inet_pton(AF_INET, host.c_str(), &v4->sin_addr) != 1) return bad();
-    return out;
-}
 
 std::string describe(int socket) {
     sockaddr_storage storage{};
@@ -69,7 +36,7 @@ std::string describe(int socket) {
     return std::string{text.data()} + ":" + std::to_string(ntohs(v4->sin_port));
 }
 
-Result<Fd> listen_tcp(const Address& address, const std::string& text) {
+Result<Fd> listen_tcp(const ListenAddress& address, const std::string& text) {
     Fd socket{::socket(address.storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)};
     if (!socket.valid()) return errno_error("socket");
     const int on = 1;
@@ -112,7 +79,7 @@ Result<Fd> listen_unix(const std::string& path, const Config& config, ApiUser us
 
 asio::awaitable<Result<Listeners>> open_listeners(const Config& config, ApiUser user, Deadline deadline) {
     Listeners out;
-    SBX_CO_TRY(const Address address, parse_address(config.listen));
+    SBX_CO_TRY(const ListenAddress address, parse_listen_address(config.listen));
     for (;;) {
         auto tcp = listen_tcp(address, config.listen);
         if (tcp) {

@@ -94,35 +94,25 @@ Result<void> add_dev_key(Config& config) {
     return {};
 }
 
-}  // namespace
-
-asio::awaitable<Result<void>> run(asio::any_io_executor executor, Config config, StopRequest& stop) {
-    SBX_CO_TRY(const Fd lock, open_state_directory(config.state_dir));
-    if (config.dev) SBX_CO_CHECK(add_dev_key(config));
-    SBX_CO_TRY(manager::ManagerConfig manager_setup, manager_config(config));
-    SBX_CO_TRY(auto manager, co_await manager::Manager::start(executor, std::move(manager_setup)));
-    SBX_CO_TRY(const ApiUser user, find_api_user(config, manager->api_fallback_id()));
+// From the manager's start until the stop; what the manager holds is the caller's to end, also when this fails.
+asio::awaitable<Result<void>> serve(asio::any_io_executor executor, const Config& config, manager::Manager& manager,
+                                    StopRequest& stop) {
+    SBX_CO_TRY(const ApiUser user, find_api_user(config, manager.api_fallback_id()));
     SBX_CO_CHECK(make_api_directory(config.state_dir, user));
-    const Deadline bind_deadline = Deadline::after(kBindPatience);
-    auto listeners = co_await open_listeners(config, user, bind_deadline);
-    if (!listeners) {
-        const Deadline closing = Deadline::after(kStopTimeout);
-        (void)co_await manager->stop(closing);  // the error that matters is the listener's
-        co_return std::move(listeners).error();
-    }
-    SBX_CO_TRY(const ApiFiles files, api_files(config));
-
     ApiLaunch launch;
     SBX_CO_TRY(launch.program, find_program("sandboxd-api"));
+    const Deadline bind_deadline = Deadline::after(kBindPatience);
+    SBX_CO_TRY(const Listeners listeners, co_await open_listeners(config, user, bind_deadline));
+    SBX_CO_TRY(const ApiFiles files, api_files(config));
     launch.user = user;
     launch.config = files.config.get();
-    launch.tcp = listeners->tcp.get();
-    launch.unix_socket = listeners->unix_socket.get();
+    launch.tcp = listeners.tcp.get();
+    launch.unix_socket = listeners.unix_socket.get();
     launch.tls_certificate = files.certificate.get();
     launch.tls_key = files.key.get();
-    Supervisor supervisor{executor, *manager, std::move(launch)};
+    Supervisor supervisor{executor, manager, std::move(launch)};
     supervisor.start();
-    log::info("sandboxd runs", {{"listen", listeners->tcp_address}, {"socket", listeners->unix_path}, {"state_dir", config.state_dir}});
+    log::info("sandboxd runs", {{"listen", listeners.tcp_address}, {"socket", listeners.unix_path}, {"state_dir", config.state_dir}});
     notify_systemd("READY=1");
 
     while (!stop.asked) (void)co_await stop.event.wait(Deadline::never());
@@ -130,10 +120,24 @@ asio::awaitable<Result<void>> run(asio::any_io_executor executor, Config config,
     notify_systemd("STOPPING=1");
     const std::chrono::seconds drain_timeout{config.drain_timeout_s};
     co_await supervisor.stop(drain_timeout);
+    if (!listeners.unix_path.empty()) (void)sys::unlinkat(AT_FDCWD, listeners.unix_path.c_str());
+    co_return Result<void>{};
+}
+
+}  // namespace
+
+asio::awaitable<Result<void>> run(asio::any_io_executor executor, Config config, StopRequest& stop) {
+    SBX_CO_TRY(const Fd lock, open_state_directory(config.state_dir));
+    if (config.dev) SBX_CO_CHECK(add_dev_key(config));
+    SBX_CO_TRY(manager::ManagerConfig manager_setup, manager_config(config));
+    SBX_CO_TRY(auto manager, co_await manager::Manager::start(executor, std::move(manager_setup)));
+    auto served = co_await serve(executor, config, *manager, stop);
     const Deadline ending = Deadline::after(kStopTimeout);
-    if (config.on_stop == OnStop::destroy) SBX_CO_CHECK(co_await manager->destroy_all(ending));
-    SBX_CO_CHECK(co_await manager->stop(ending));
-    if (!listeners->unix_path.empty()) (void)sys::unlinkat(AT_FDCWD, listeners->unix_path.c_str());
+    // A start that failed took no sandbox on and ends none: those of a predecessor go on, as after a crash.
+    if (served && config.on_stop == OnStop::destroy) SBX_CO_CHECK(co_await manager->destroy_all(ending));
+    auto stopped = co_await manager->stop(ending);
+    if (!served) co_return std::move(served).error();
+    SBX_CO_CHECK(std::move(stopped));
     log::info("stopped", {});
     co_return Result<void>{};
 }

@@ -6,7 +6,7 @@ import sys
 from source import ROOT, code_files, line_of, read, strip
 
 PLANS = {"isolation/launch_plan.hpp", "isolation/mount_plan.hpp"}
-CONFIG = {"sandboxd/config.hpp", "sandboxd/programs.hpp", "sandboxd/version.hpp"}
+CONFIG = {"sandboxd/config.hpp", "sandboxd/listen_address.hpp", "sandboxd/programs.hpp", "sandboxd/version.hpp"}
 
 # folder -> (modules it may include, single headers of other modules that it may include besides).
 MODULES = {
