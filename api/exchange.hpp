@@ -21,6 +21,8 @@ class Engine;
 
 namespace sandboxd::api {
 
+class Metrics;
+
 namespace asio = boost::asio;
 
 // Who asks, as authentication found it.
@@ -68,6 +70,8 @@ public:
     [[nodiscard]] virtual const Caller& caller() const = 0;
     [[nodiscard]] virtual const std::string& request_id() const = 0;
     [[nodiscard]] virtual engine::Engine& engine() = 0;
+    [[nodiscard]] virtual const NodeIdentity& node() const = 0;  // of this daemon: ids say where they were made
+    [[nodiscard]] virtual Metrics& metrics() = 0;
 
     // The request's body: whole (payload_too_large above the configured limit), or in pieces of any total size (0: end).
     [[nodiscard]] virtual std::optional<std::uint64_t> content_length() const = 0;

@@ -38,7 +38,7 @@ Result<void> check_object(const Schema& schema, std::string_view path, const jso
 Result<void> check_count(const Field& field, std::string_view path, const json& value) {
     const auto size = static_cast<double>(value.size());
     if (size >= field.min && size <= field.max) return {};
-    Field bounds{.name = field.name, .min = field.min, .max = field.max};
+    const Field bounds{.name = field.name, .description = {}, .min = field.min, .max = field.max};
     return field_error(path, "a number of entries, " + describe_integer(bounds), std::to_string(value.size()));
 }
 

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/wait.h>
 
 #include <array>
 #include <boost/asio/cancellation_state.hpp>
@@ -24,13 +23,6 @@ namespace {
 // helps.
 constexpr std::chrono::seconds kDeathPatience{10};
 
-Result<void> reap(int pidfd, int options) {
-    siginfo_t info{};
-    if (::waitid(P_PIDFD, static_cast<id_t>(pidfd), &info, WEXITED | options) < 0)
-        return errno_error("waitid");
-    return {};
-}
-
 // A child between clone and the day it is a Jail. If a launch is destroyed while it waits (the
 // daemon's loop is torn down), the destructor is the only one left to end it, and blocks for that.
 struct Launching {
@@ -44,7 +36,7 @@ struct Launching {
     ~Launching() {
         if (!child.pidfd.valid()) return;
         (void)sys::pidfd_signal(child.pidfd.get(), SIGKILL);
-        (void)reap(child.pidfd.get(), 0);
+        (void)sys::reap(child.pidfd.get());
     }
 };
 
@@ -201,7 +193,7 @@ asio::awaitable<void> end(Launching& launching) {
     if (!dead && dead.error().is(Errc::timeout)) {
         log::error("a killed jail does not die", {{"pid", launching.child.pid}});
     } else {
-        (void)reap(pidfd, 0);  // cancelled meanwhile: it is dying, and this waits for that
+        (void)sys::reap(pidfd);  // cancelled meanwhile: it is dying, and this waits for that
     }
     launching.child.pidfd.reset();
 }
@@ -260,8 +252,8 @@ asio::awaitable<Result<void>> Jail::wait(Deadline deadline) {
     auto dead = co_await wait_fd(impl_->pidfd.get(), Ready::read, deadline);
     if (!dead) co_return std::move(dead).error();
     if (impl_->ours) {
-        impl_->ours = false;
-        SBX_CO_CHECK(reap(impl_->pidfd.get(), WNOHANG));
+        impl_->ours = false;  // dead: this collects it and does not wait
+        SBX_CO_CHECK(sys::reap(impl_->pidfd.get()));
     }
     co_return Result<void>{};
 }

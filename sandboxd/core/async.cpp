@@ -1,5 +1,7 @@
 #include "sandboxd/core/async.hpp"
 
+#include <poll.h>
+
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -35,22 +37,25 @@ struct Borrowed {
 
 }  // namespace
 
-asio::awaitable<Result<void>> wait_fd(int fd, Ready ready, Deadline deadline) {
+namespace {
+
+// Asio may report readiness that belonged to an earlier owner of its slot in the reactor: its own operations try again,
+// a bare wait has to ask. Anything but "not yet" counts, errors too: the caller's next call meets them.
+bool is_ready(int fd, Ready ready) {
+    pollfd entry{fd, static_cast<short>(ready == Ready::read ? POLLIN : POLLOUT), 0};
+    return ::poll(&entry, 1, 0) != 0;
+}
+
+asio::awaitable<Result<void>> wait_once(asio::posix::stream_descriptor& descriptor, asio::posix::descriptor_base::wait_type kind,
+                                        Deadline deadline) {
     using namespace asio::experimental::awaitable_operators;
-    auto executor = co_await asio::this_coro::executor;
-    Borrowed borrowed{asio::posix::stream_descriptor{executor}};
-    boost::system::error_code assign_error;
-    borrowed.descriptor.assign(fd, assign_error);
-    if (assign_error) co_return Error{assign_error, "wait", "descriptor"};
-    const auto kind = ready == Ready::read ? asio::posix::descriptor_base::wait_read
-                                           : asio::posix::descriptor_base::wait_write;
     if (deadline.is_never()) {
-        auto [ec] = co_await borrowed.descriptor.async_wait(kind, kTuple);
+        auto [ec] = co_await descriptor.async_wait(kind, kTuple);
         if (ec) co_return canceled("wait");
         co_return Result<void>{};
     }
-    asio::steady_timer timer{executor, deadline.time()};
-    auto descriptor_wait = borrowed.descriptor.async_wait(kind, kTuple);
+    asio::steady_timer timer{descriptor.get_executor(), deadline.time()};
+    auto descriptor_wait = descriptor.async_wait(kind, kTuple);
     auto timer_wait = timer.async_wait(kTuple);
     auto both = std::move(descriptor_wait) || std::move(timer_wait);
     auto outcome = co_await std::move(both);
@@ -59,6 +64,22 @@ asio::awaitable<Result<void>> wait_fd(int fd, Ready ready, Deadline deadline) {
         co_return Error{Errc::timeout, "wait"};
     }
     if (std::get<0>(std::get<0>(outcome))) co_return canceled("wait");
+    co_return Result<void>{};
+}
+
+}  // namespace
+
+asio::awaitable<Result<void>> wait_fd(int fd, Ready ready, Deadline deadline) {
+    auto executor = co_await asio::this_coro::executor;
+    Borrowed borrowed{asio::posix::stream_descriptor{executor}};
+    boost::system::error_code assign_error;
+    borrowed.descriptor.assign(fd, assign_error);
+    if (assign_error) co_return Error{assign_error, "wait", "descriptor"};
+    const auto kind = ready == Ready::read ? asio::posix::descriptor_base::wait_read
+                                           : asio::posix::descriptor_base::wait_write;
+    do {
+        SBX_CO_CHECK(co_await wait_once(borrowed.descriptor, kind, deadline));
+    } while (!is_ready(fd, ready));
     co_return Result<void>{};
 }
 
