@@ -66,6 +66,14 @@ std::optional<std::string> HttpExchange::query(std::string_view name) const {
     return std::nullopt;
 }
 
+std::vector<std::pair<std::string, std::string>> HttpExchange::queries(std::string_view prefix) const {
+    std::vector<std::pair<std::string, std::string>> out;
+    for (const auto& [name, value] : request_.target.query) {
+        if (name.starts_with(prefix)) out.emplace_back(name.substr(prefix.size()), value);
+    }
+    return out;
+}
+
 std::optional<std::string_view> HttpExchange::header(std::string_view name) const {
     const auto& header = connection_.parser().get();
     const auto field = header.find(beast::string_view{name.data(), name.size()});

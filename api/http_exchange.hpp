@@ -29,6 +29,7 @@ public:
     std::string_view path() const override { return request_.target.path; }
     std::string_view param(std::string_view name) const override;
     std::optional<std::string> query(std::string_view name) const override;
+    std::vector<std::pair<std::string, std::string>> queries(std::string_view prefix) const override;
     std::optional<std::string_view> header(std::string_view name) const override;
     const Caller& caller() const override { return request_.caller; }
     const std::string& request_id() const override { return request_.id; }

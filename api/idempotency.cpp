@@ -17,13 +17,7 @@ std::string fingerprint(std::string_view method, std::string_view target, std::s
     std::string text;
     text.reserve(method.size() + target.size() + body.size() + 2);
     text.append(method).append(1, '\n').append(target).append(1, '\n').append(body);
-    constexpr std::string_view kDigits = "0123456789abcdef";
-    std::string out;
-    for (const std::byte byte : engine::sha256(text)) {
-        out += kDigits[std::to_integer<unsigned>(byte) >> 4];
-        out += kDigits[std::to_integer<unsigned>(byte) & 15];
-    }
-    return out;
+    return engine::to_hex(engine::sha256(text));
 }
 
 bool worth_keeping(const Response& response) {
