@@ -25,7 +25,7 @@ struct Route {
     std::string_view summary;
     Auth auth = Auth::key;
     const Schema* body = nullptr;             // JSON body; null: none, or not JSON
-    std::span<const Field> query = {};        // query parameters
+    std::span<const Field> query = {};        // query parameters; "metadata.*" allows all that begin with "metadata."
     const Schema* response = nullptr;         // of the success answer
     unsigned success = 200;
     std::string_view response_type = "application/json";
