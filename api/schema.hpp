@@ -28,7 +28,7 @@ struct Field {
     std::string_view name;
     Type type = Type::string;
     bool required = false;
-    std::string_view description;
+    std::string_view description = {};
     double min = std::numeric_limits<double>::lowest();   // of a number; of the length of a string, array or map
     double max = std::numeric_limits<double>::max();
     std::span<const std::string_view> values = {};        // the only strings allowed
