@@ -77,7 +77,10 @@ public:
     void finish(FakeExchange& exchange) {
         run_until([&] { return exchange.done(); });
     }
-    // One request and its whole answer.
+    void finish_tasks(FakeExchange& exchange) {
+        run_until([&] { return exchange.tasks() == 0; });
+    }
+    // One request and its whole answer, and what goes on behind the answer.
     std::unique_ptr<FakeExchange> ask(const std::string& request, std::string body = {}, const std::string& accept = {}) {
         auto exchange = std::make_unique<FakeExchange>(context, *engine);
         if (!accept.empty()) exchange->headers["Accept"] = accept;
@@ -85,6 +88,7 @@ public:
         exchange->start(request, std::move(body));
         if (upload) exchange->push_piece(std::string{});
         finish(*exchange);
+        finish_tasks(*exchange);
         return exchange;
     }
     // "/v1/sandboxes/ID" of a new one.

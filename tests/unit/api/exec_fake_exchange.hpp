@@ -165,6 +165,7 @@ public:
         asio::co_spawn(io_, tasks_.join(Deadline::never()), joined);
         step();
     }
+    std::size_t tasks() const { return tasks_.size(); }
     bool done() const { return result.has_value(); }
     bool ok() const { return result.value().has_value(); }
     Error error() const { return result.value().error(); }
