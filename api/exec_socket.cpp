@@ -222,7 +222,7 @@ asio::awaitable<Result<void>> ExecSocket::handle_control(Session& session, const
     if (type == "ack") co_return acknowledge(session, body);
     Result<void> done;
     if (type == "stdin_close") {
-        done = Error{Errc::invalid_argument, "type", "a terminal's input can't be closed: send its end-of-file character, \\u0004"};
+        done = Error{Errc::invalid_argument, "terminal", "its input can't be closed: send its end-of-file character, \\u0004"};
     } else if (type == "resize") {
         const auto rows = body["rows"].get<std::uint16_t>();
         const auto cols = body["cols"].get<std::uint16_t>();

@@ -179,6 +179,11 @@ TEST_CASE_METHOD(Host, "a connection: stdin in every form, output, end; a termin
         run_until([&] { return terminal.wire.text_of("pty").find("12 44") != std::string::npos; });
         terminal.wire.say({{"type", "stdin_close"}});
         run_until([&] { return terminal.has("error"); });
+        // A line editor takes the character only once it has set the terminal up for its next line.
+        run_until([&] {
+            const std::string seen = terminal.wire.text_of("pty");
+            return seen.find("$ ", seen.find("12 44")) != std::string::npos;
+        });
         terminal.wire.say({{"type", "stdin"}, {"data", "\x04"}});
         run_until([&] { return terminal.has("exit"); });
     }
