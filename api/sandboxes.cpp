@@ -8,6 +8,7 @@
 
 #include "api/errors.hpp"
 #include "api/json.hpp"
+#include "api/request_body.hpp"
 #include "api/resource_routes.hpp"
 #include "api/sandbox_list.hpp"
 #include "api/sandbox_ref.hpp"
@@ -23,8 +24,6 @@ using nlohmann::json;
 constexpr auto kCreateTimeout = std::chrono::seconds{30};
 constexpr auto kChangeTimeout = std::chrono::seconds{30};
 constexpr auto kDestroyTimeout = std::chrono::seconds{60};
-
-constexpr Schema kNothingSchema{"Nothing", {}};
 
 Response sandbox_response(unsigned status, const engine::Sandbox& sandbox) {
     return json_response(status, sandbox_json(sandbox, ShowEnv::yes));
@@ -46,8 +45,7 @@ asio::awaitable<Error> explain_template(Exchange& exchange, std::string name, Er
 }
 
 asio::awaitable<Result<void>> create_sandbox(Exchange& exchange) {
-    SBX_CO_TRY(const std::string text, co_await exchange.body());
-    SBX_CO_TRY(const json body, parse_json(text, kCreateSchema));
+    SBX_CO_TRY(const json body, co_await read_json(exchange, kCreateSchema));
     SBX_CO_TRY(const policies::TenantLimits ceiling, tenant_limits(exchange));
     SBX_CO_TRY(engine::CreateRequest request, parse_create(body, ceiling));
     std::string template_name = request.template_name;
@@ -68,8 +66,7 @@ asio::awaitable<Result<void>> get_sandbox(Exchange& exchange) {
 
 asio::awaitable<Result<void>> update_sandbox(Exchange& exchange) {
     SBX_CO_TRY(const engine::SandboxPtr sandbox, find_sandbox(exchange));
-    SBX_CO_TRY(const std::string text, co_await exchange.body());
-    SBX_CO_TRY(const json body, parse_json(text, kUpdateSchema));
+    SBX_CO_TRY(const json body, co_await read_json(exchange, kUpdateSchema));
     SBX_CO_TRY(const policies::TenantLimits ceiling, tenant_limits(exchange));
     SBX_CO_TRY(engine::SandboxUpdate update, parse_update(body, ceiling, sandbox->record().limits));
     SBX_CO_CHECK(co_await sandbox->update(std::move(update), Deadline::after(kChangeTimeout)));
@@ -85,29 +82,19 @@ asio::awaitable<Result<void>> delete_sandbox(Exchange& exchange) {
         auto destroyed = co_await exchange.engine().destroy(*std::move(sandbox), "deleted", Deadline::after(kDestroyTimeout));
         if (!destroyed && !destroyed.error().is(Errc::gone)) co_return destroyed;
     }
-    Response response;
-    response.status = 204;
-    response.content_type.clear();
-    co_return co_await exchange.respond(std::move(response));
-}
-
-// The body of a POST that needs none: empty or {}.
-asio::awaitable<Result<void>> read_nothing(Exchange& exchange) {
-    SBX_CO_TRY(const std::string text, co_await exchange.body());
-    SBX_CO_CHECK(parse_json(text, kNothingSchema));
-    co_return Result<void>{};
+    co_return co_await exchange.respond(no_content());
 }
 
 asio::awaitable<Result<void>> pause_sandbox(Exchange& exchange) {
     SBX_CO_TRY(const engine::SandboxPtr sandbox, find_sandbox(exchange));
-    SBX_CO_CHECK(co_await read_nothing(exchange));
+    SBX_CO_CHECK(co_await read_json(exchange, kEmptySchema));
     SBX_CO_CHECK(co_await sandbox->pause(Deadline::after(kChangeTimeout)));
     co_return co_await exchange.respond(sandbox_response(200, *sandbox));
 }
 
 asio::awaitable<Result<void>> resume_sandbox(Exchange& exchange) {
     SBX_CO_TRY(const engine::SandboxPtr sandbox, find_sandbox(exchange));
-    SBX_CO_CHECK(co_await read_nothing(exchange));
+    SBX_CO_CHECK(co_await read_json(exchange, kEmptySchema));
     SBX_CO_CHECK(co_await sandbox->resume(Deadline::after(kChangeTimeout)));
     co_return co_await exchange.respond(sandbox_response(200, *sandbox));
 }
@@ -136,10 +123,10 @@ constexpr std::array kRoutes{
     Route{.method = "DELETE", .pattern = "/v1/sandboxes/{id}", .handler = delete_sandbox, .operation_id = "deleteSandbox",
           .summary = "End it: answers when none of its processes is left. 204 also for one that has ended before.", .success = 204},
     Route{.method = "POST", .pattern = "/v1/sandboxes/{id}/pause", .handler = pause_sandbox, .operation_id = "pauseSandbox",
-          .summary = "Stop all of its processes where they are. They keep their memory and use no CPU.", .body = &kNothingSchema,
+          .summary = "Stop all of its processes where they are. They keep their memory and use no CPU.", .body = &kEmptySchema,
           .response = &kSandboxSchema},
     Route{.method = "POST", .pattern = "/v1/sandboxes/{id}/resume", .handler = resume_sandbox, .operation_id = "resumeSandbox",
-          .summary = "Let a paused sandbox go on where it was.", .body = &kNothingSchema, .response = &kSandboxSchema},
+          .summary = "Let a paused sandbox go on where it was.", .body = &kEmptySchema, .response = &kSandboxSchema},
     Route{.method = "POST", .pattern = "/v1/sandboxes/{id}/snapshot", .handler = refuse_snapshot_of, .operation_id = "snapshotSandbox",
           .summary = "Not in this build: refused.", .success = 409},
     Route{.method = "POST", .pattern = "/v1/sandboxes/{id}/fork", .handler = refuse_snapshot_of, .operation_id = "forkSandbox",
