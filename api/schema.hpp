@@ -49,4 +49,7 @@ struct Schema {
 // ("limits.memory_mb"). Depth and size of the text are bounded.
 [[nodiscard]] Result<nlohmann::json> parse_json(std::string_view text, const Schema& schema);
 
+// The same for JSON that is parsed already.
+[[nodiscard]] Result<void> check_json(const nlohmann::json& value, const Schema& schema);
+
 }  // namespace sandboxd::api
