@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
-#include "sandboxd/ctl/answer.hpp"
 #include "sandboxd/ctl/console.hpp"
 #include "sandboxd/ctl/session.hpp"
+#include "sandboxd/ctl/split_command.hpp"
 #include "sandboxd/version.hpp"
 
 namespace sandboxd::ctl {
@@ -70,15 +70,10 @@ void say(const Error& error, bool as_json) {
     if (!facts.empty()) note(facts.substr(1));
 }
 
-// What stands behind "--" is a command of the sandbox's, not for the parser to look into.
-std::vector<std::string> cut_command(int argc, char** argv, Session& session) {
-    std::vector<std::string> words(argv + 1, argv + argc);
-    const auto at = std::find(words.begin(), words.end(), "--");
-    if (at == words.end()) return words;
-    session.has_command = true;
-    session.command.assign(at + 1, words.end());
-    words.erase(at, words.end());
-    return words;
+// The parser ends a help text without a line end.
+void end_footers(CLI::App& app) {
+    app.footer(app.get_footer() + '\n');
+    for (CLI::App* verb : app.get_subcommands({})) end_footers(*verb);
 }
 
 int act(Session& session) {
@@ -97,6 +92,7 @@ int act(Session& session) {
 int run_command_line(int argc, char** argv) {
     CLI::App app{"sandboxctl talks to sandboxd, which runs code in sandboxes on one machine."};
     Session session;
+    app.name("sandboxctl");
     app.set_version_flag("--version", "sandboxctl " + std::string{kVersionText});
     app.require_subcommand(1);
     app.fallthrough();
@@ -107,10 +103,17 @@ int run_command_line(int argc, char** argv) {
     add_sandboxes(app, session);
     add_usage(app, session);
     add_version(app, session);
-    std::vector<std::string> words = cut_command(argc, argv, session);
-    std::reverse(words.begin(), words.end());  // as CLI11 wants them
+    add_exec(app, session);
+    add_logs(app, session);
+    add_copy(app, session);
+    add_admin(app, session);
+    end_footers(app);
+    SplitLine line = split_command(app, {argv + 1, argv + argc});
+    session.command = std::move(line.command);
+    session.has_command = line.has_command;
+    std::reverse(line.words.begin(), line.words.end());  // as CLI11 wants them
     try {
-        app.parse(std::move(words));
+        app.parse(std::move(line.words));
     } catch (const CLI::ParseError& error) {
         return app.exit(error) == 0 ? 0 : kUsageError;
     }

@@ -6,6 +6,7 @@
 #include <boost/asio/write.hpp>
 #include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/http.hpp>
+#include <limits>
 
 #include "sandboxd/ctl/transport_impl.hpp"
 
@@ -56,6 +57,8 @@ struct HttpClient::Impl {
     Result<void> open();
     template <class Stream>
     error_code send(Stream& stream, const Request& request);
+    template <class Stream>
+    error_code send_upload(Stream& stream, const Upload& upload);
     template <class Stream>
     Result<Head> receive(Stream& stream, const Request& request, const Receiver& receiver);
     template <class Stream>
@@ -112,20 +115,38 @@ error_code HttpClient::Impl::send(Stream& stream, const Request& request) {
         return write([&](auto done) { http::async_write(stream, message, done); });
     }
     http::request<http::empty_body> message{header_of(request)};
-    message.content_length(request.upload->size);
     message.set(http::field::content_type, "application/octet-stream");
+    if (request.upload->size) {
+        message.content_length(*request.upload->size);
+    } else {
+        message.chunked(true);
+    }
     http::request_serializer<http::empty_body> serializer{message};
-    error_code ec = write([&](auto done) { http::async_write_header(stream, serializer, done); });
+    const error_code ec = write([&](auto done) { http::async_write_header(stream, serializer, done); });
+    return ec ? ec : send_upload(stream, *request.upload);
+}
+
+template <class Stream>
+error_code HttpClient::Impl::send_upload(Stream& stream, const Upload& upload) {
+    const auto write = [&](auto&& start) { return complete(context, connection->socket(), Deadline::after(kWritePatience), start); };
     const auto piece = std::make_unique_for_overwrite<std::byte[]>(kPiece);
-    std::uint64_t left = request.upload->size;
+    std::uint64_t left = upload.size.value_or(std::numeric_limits<std::uint64_t>::max());
+    error_code ec;
     while (!ec && left > 0) {
-        auto got = request.upload->read({piece.get(), static_cast<std::size_t>(std::min<std::uint64_t>(left, kPiece))});
-        if (got && *got == 0) got = Error{Errc::conflict, "upload", "the file became shorter while it was read"};
+        auto got = upload.read({piece.get(), static_cast<std::size_t>(std::min<std::uint64_t>(left, kPiece))});
+        if (got && *got == 0 && upload.size) got = Error{Errc::conflict, "upload", "the file became shorter while it was read"};
         if (!got) {
             upload_failure = std::move(got).error();
             return asio::error::operation_aborted;
         }
-        ec = write([&](auto done) { asio::async_write(stream, asio::buffer(piece.get(), *got), done); });
+        const auto bytes = asio::buffer(piece.get(), *got);
+        if (upload.size) {
+            ec = write([&](auto done) { asio::async_write(stream, bytes, done); });
+        } else if (*got == 0) {
+            return write([&](auto done) { asio::async_write(stream, http::make_chunk_last(), done); });
+        } else {
+            ec = write([&](auto done) { asio::async_write(stream, http::make_chunk(bytes), done); });
+        }
         left -= *got;
     }
     return ec;

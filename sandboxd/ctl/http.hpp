@@ -22,10 +22,10 @@ struct Head {
     [[nodiscard]] std::optional<std::string> header(std::string_view name) const;  // any case
 };
 
-// A body of a size that is known, read as it is sent.
+// A body that is read as it is sent; in chunks when its size is not known.
 struct Upload {
-    std::uint64_t size = 0;
-    std::function<Result<std::size_t>(std::span<std::byte>)> read;  // 0: the end came too early, which is an error
+    std::optional<std::uint64_t> size;
+    std::function<Result<std::size_t>(std::span<std::byte>)> read;  // 0: the end; with a size, before it, an error
 };
 
 struct Request {

@@ -7,6 +7,7 @@
 #include "sandboxd/ctl/answer.hpp"
 #include "sandboxd/ctl/base64.hpp"
 #include "sandboxd/ctl/console.hpp"
+#include "sandboxd/ctl/event_stream.hpp"
 #include "sandboxd/ctl/limits_options.hpp"
 #include "sandboxd/ctl/local_files.hpp"
 #include "sandboxd/ctl/session.hpp"
@@ -93,66 +94,6 @@ Result<json> body_of(const RunOptions& options) {
     return body;
 }
 
-void report(const json& answer, bool cost) {
-    if (const auto why = ended_by(answer)) note(*why);
-    if (cost && answer.contains("usage")) note("cost " + describe_usage(answer["usage"]));
-}
-
-// The events of a run, as they come: output to where it belongs, bytes as they were written.
-class Player {
-public:
-    explicit Player(bool cost) : cost_{cost} {}
-
-    Result<void> play(std::string_view line) {
-        const json event = json::parse(line, nullptr, false);
-        const std::string type = text_of(event, "type");
-        if (type == "stdout" || type == "stderr") {
-            SBX_TRY(const std::string bytes, from_base64(text_of(event, "data")));
-            return write_out(type == "stdout" ? STDOUT_FILENO : STDERR_FILENO, bytes);
-        }
-        if (type == "truncated") {
-            if (const auto lost = dropped_output(event)) note(*lost);
-        }
-        if (type == "error") return error_of_answer(500, line);
-        if (type == "exit") {
-            report(event, cost_);
-            exit_code_ = exit_code_of(event);
-        }
-        return Result<void>{};
-    }
-    [[nodiscard]] std::optional<int> exit_code() const noexcept { return exit_code_; }
-
-private:
-    bool cost_;
-    std::optional<int> exit_code_;
-};
-
-// One JSON event per line, as the daemon sends them.
-class Recorder {
-public:
-    Result<void> play(std::string_view line) {
-        print(std::string{line} + '\n');
-        const json event = json::parse(line, nullptr, false);
-        if (text_of(event, "type") == "error") return error_of_answer(500, line);
-        if (text_of(event, "type") == "exit") exit_code_ = exit_code_of(event);
-        return Result<void>{};
-    }
-    [[nodiscard]] std::optional<int> exit_code() const noexcept { return exit_code_; }
-
-private:
-    std::optional<int> exit_code_;
-};
-
-template <class Sink>
-Result<int> stream(ApiClient& api, Request request, Sink sink) {
-    request.headers.emplace_back("Accept", "application/x-ndjson");
-    LineSplitter lines;
-    const auto play = [&](std::string_view line) { return line.empty() ? Result<void>{} : sink.play(line); };
-    SBX_CHECK(api.stream(request, [&](std::string_view bytes) { return lines.feed(bytes, play); }));
-    if (!sink.exit_code()) return Error{Errc::unavailable, "run", "the stream ended before the program did: is the daemon being stopped?"};
-    return *sink.exit_code();
-}
-
 Result<int> run(const Session& session, const RunOptions& options) {
     SBX_TRY(json body, body_of(options));
     SBX_TRY(ApiClient api, session.api());
@@ -168,7 +109,7 @@ Result<int> run(const Session& session, const RunOptions& options) {
         print_json(answer);
         return exit_code_of(answer);
     }
-    return session.json ? stream(api, std::move(request), Recorder{}) : stream(api, std::move(request), Player{options.cost});
+    return play_events(api, std::move(request), session.json ? Show::events : Show::output, options.cost ? Cost::show : Cost::hide);
 }
 
 }  // namespace
