@@ -66,6 +66,9 @@ public:
     [[nodiscard]] virtual std::string_view path() const = 0;                                   // decoded, without the query
     [[nodiscard]] virtual std::string_view param(std::string_view name) const = 0;             // of the route's pattern
     [[nodiscard]] virtual std::optional<std::string> query(std::string_view name) const = 0;   // decoded
+    // The parameters whose names begin with `prefix`, which must be that of a `PREFIX*` field of Route::query: what follows
+    // the prefix, and the value, both decoded, in the order of the request.
+    [[nodiscard]] virtual std::vector<std::pair<std::string, std::string>> queries(std::string_view prefix) const = 0;
     [[nodiscard]] virtual std::optional<std::string_view> header(std::string_view name) const = 0;
     [[nodiscard]] virtual const Caller& caller() const = 0;
     [[nodiscard]] virtual const std::string& request_id() const = 0;

@@ -83,7 +83,7 @@ constexpr std::array kSandboxFields{
     Field{.name = "metadata", .type = Type::string_map, .required = true, .description = "The caller's own."},
     Field{.name = "env", .type = Type::string_map, .description = "Variables of every program in it; not in lists."},
     Field{.name = "created_at", .required = true, .description = "RFC 3339, UTC."},
-    Field{.name = "expires_at", .required = true, .description = "When it will be killed or paused; null while a program runs."},
+    Field{.name = "expires_at", .required = true, .description = "When it will be killed or paused; null while a program runs.", .nullable = true},
     Field{.name = "timeout_s", .type = Type::integer, .required = true, .description = "Seconds to live after the last use."},
     Field{.name = "on_timeout", .required = true, .description = "What happens then.", .values = kOnTimeout},
     Field{.name = "usage", .type = Type::object, .required = true, .description = "Since it was created.", .object = &kUsageSchema},

@@ -25,11 +25,12 @@ struct Route {
     std::string_view summary;
     Auth auth = Auth::key;
     const Schema* body = nullptr;             // JSON body; null: none, or not JSON
-    std::span<const Field> query = {};        // query parameters
+    std::span<const Field> query = {};        // query parameters; "metadata.*" allows all that begin with "metadata."
     const Schema* response = nullptr;         // of the success answer
-    unsigned success = 200;
+    unsigned success = 200;         // 101: a WebSocket; 409: not in this build, answers only why
     std::string_view response_type = "application/json";
     bool streams_body = false;      // the handler reads the body itself: no size limit, no idempotency
+    bool secret = false;            // the answer holds a secret: it is not kept for its Idempotency-Key
 };
 
 }  // namespace sandboxd::api

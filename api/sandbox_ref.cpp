@@ -1,5 +1,6 @@
 #include "api/sandbox_ref.hpp"
 
+#include <algorithm>
 #include <string>
 #include <utility>
 
@@ -27,6 +28,17 @@ Result<policies::TenantLimits> tenant_limits(Exchange& exchange) {
     const auto tenant = exchange.engine().tenant(exchange.caller().tenant);
     if (!tenant) return Error{Errc::internal, "tenant", exchange.caller().tenant.str() + " does not exist"};
     return tenant->limits;
+}
+
+policies::Limits default_limits(const policies::TenantLimits& ceiling) noexcept {
+    const policies::Limits most = ceiling.per_sandbox;
+    policies::Limits limits;
+    limits.cpu_milli = std::min(limits.cpu_milli, most.cpu_milli);
+    limits.memory_bytes = std::min(limits.memory_bytes, most.memory_bytes);
+    limits.disk_bytes = std::min(limits.disk_bytes, most.disk_bytes);
+    limits.pids = std::min(limits.pids, most.pids);
+    limits.output_bytes = std::min(limits.output_bytes, most.output_bytes);
+    return limits;
 }
 
 }  // namespace sandboxd::api

@@ -14,4 +14,7 @@ namespace sandboxd::api {
 // The caller's ceilings. internal when a key's tenant does not exist.
 [[nodiscard]] Result<policies::TenantLimits> tenant_limits(Exchange& exchange);
 
+// What a sandbox gets when its request names no limits: the product's, or the tenant's ceiling where that is less.
+[[nodiscard]] policies::Limits default_limits(const policies::TenantLimits& ceiling) noexcept;
+
 }  // namespace sandboxd::api

@@ -35,6 +35,7 @@ struct Field {
     const Schema* object = nullptr;
     std::string_view pattern = {};                        // for the document only
     std::string_view default_text = {};                   // for the document only
+    bool nullable = false;                                // for the document only: an answer may say null
 };
 
 struct Schema {

@@ -73,7 +73,7 @@ public:
     [[nodiscard]] virtual asio::awaitable<Result<SandboxPtr>> create(TenantId tenant, CreateRequest request, Deadline deadline) = 0;
     // not_found also for another tenant's; gone for one that has ended and is remembered.
     [[nodiscard]] virtual Result<SandboxPtr> find(const TenantId& tenant, const SandboxId& id) = 0;
-    // Sorted by creation, newest first.
+    // Sorted by creation, newest first; equal ones by id, the greatest first.
     [[nodiscard]] virtual std::vector<SandboxPtr> list(const TenantId& tenant, const SandboxFilter& filter) = 0;
     [[nodiscard]] virtual asio::awaitable<Result<void>> destroy(SandboxPtr sandbox, std::string reason, Deadline deadline) = 0;
     [[nodiscard]] virtual asio::awaitable<Result<ledger::UsagePage>> usage(ledger::UsageQuery query) = 0;

@@ -42,6 +42,16 @@ std::string base64url(std::span<const std::byte> data) {
 
 }  // namespace
 
+std::string to_hex(const KeyHash& hash) {
+    constexpr std::string_view kDigits = "0123456789abcdef";
+    std::string out;
+    for (const std::byte byte : hash) {
+        out += kDigits[std::to_integer<unsigned>(byte) >> 4];
+        out += kDigits[std::to_integer<unsigned>(byte) & 15];
+    }
+    return out;
+}
+
 KeyHash sha256(std::string_view text) {
     KeyHash out{};
     ::SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), reinterpret_cast<unsigned char*>(out.data()));

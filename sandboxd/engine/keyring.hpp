@@ -16,6 +16,7 @@ namespace sandboxd::engine {
 using KeyHash = std::array<std::byte, 32>;
 
 [[nodiscard]] KeyHash sha256(std::string_view text);
+[[nodiscard]] std::string to_hex(const KeyHash& hash);
 // "sbx_" and 43 characters of base64url: 256 random bits.
 [[nodiscard]] Result<std::string> new_key_secret();
 // "sha256:" and 64 hex digits: the hash itself (what a configuration holds); anything else is a key that is hashed.

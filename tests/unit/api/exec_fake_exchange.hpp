@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -196,6 +197,8 @@ public:
     const Caller& caller() const override { return caller_; }
     const std::string& request_id() const override { return request_id_; }
     engine::Engine& engine() override { return engine_; }
+    const NodeIdentity& node() const override { return node_; }
+    Metrics& metrics() override { throw std::logic_error{"no handler of a sandbox's programs counts by itself"}; }
     std::optional<std::uint64_t> content_length() const override { return std::nullopt; }
     asio::awaitable<Result<std::string>> body() override { co_return pieces.front(); }
     asio::awaitable<Result<std::size_t>> read_body(std::span<std::byte> buffer) override {
@@ -294,6 +297,7 @@ private:
 
     asio::io_context& io_;
     engine::Engine& engine_;
+    NodeIdentity node_;
     Event changed_;
     TaskGroup tasks_;
     std::string method_;
