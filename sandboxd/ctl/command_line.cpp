@@ -70,12 +70,6 @@ void say(const Error& error, bool as_json) {
     if (!facts.empty()) note(facts.substr(1));
 }
 
-// The parser ends a help text without a line end.
-void end_footers(CLI::App& app) {
-    app.footer(app.get_footer() + '\n');
-    for (CLI::App* verb : app.get_subcommands({})) end_footers(*verb);
-}
-
 int act(Session& session) {
     if (session.has_command && !session.takes_command) {
         note("only exec takes a command behind --");
@@ -107,7 +101,6 @@ int run_command_line(int argc, char** argv) {
     add_logs(app, session);
     add_copy(app, session);
     add_admin(app, session);
-    end_footers(app);
     SplitLine line = split_command(app, {argv + 1, argv + argc});
     session.command = std::move(line.command);
     session.has_command = line.has_command;

@@ -48,11 +48,12 @@ Result<int> list_keys(const Session& session) {
         print_json({{"keys", keys}});
         return 0;
     }
-    Table table{{{"ID"}, {"TENANT"}, {"LABEL"}, {"ADMIN"}, {"AGE"}}};
+    Table table{{{"ID"}, {"TENANT"}, {"LABEL"}, {"ADMIN"}, {"AGE"}, {"STATE"}}};
     const WallTime now = system_clock().wall();
     for (const json& key : keys) {
         table.add({{text_of(key, "id")}, {text_of(key, "tenant")}, {text_of(key, "label")},
-                   {key.contains("admin") && key["admin"] == true ? "yes" : "-"}, {format_age(text_of(key, "created_at"), now)}});
+                   {key.contains("admin") && key["admin"] == true ? "yes" : "-"}, {format_age(text_of(key, "created_at"), now)},
+                   {text_of(key, "revoked_at").empty() ? "valid" : "revoked"}});
     }
     print(table.text(palette_of(STDOUT_FILENO)));
     return 0;
@@ -88,6 +89,15 @@ void add_key(CLI::App& app, Session& session) {
     revoke.callback([ids, &session] { session.action = [ids, &session] { return revoke_keys(session, *ids); }; });
 }
 
+// "sandboxes=50 per_sandbox.pids=256": in the words that tenant set takes.
+void append_limit(std::string& out, const std::string& name, const json& value) {
+    if (value.is_object()) {
+        for (const auto& [inner, part] : value.items()) append_limit(out, name + '.' + inner, part);
+        return;
+    }
+    out += (out.empty() ? "" : " ") + name + '=' + value.dump();
+}
+
 Result<int> list_tenants(const Session& session) {
     SBX_TRY(ApiClient api, session.api());
     SBX_TRY(const json tenants, api.list("/v1/admin/tenants", "tenants", kEntriesMax));
@@ -97,10 +107,9 @@ Result<int> list_tenants(const Session& session) {
     }
     Table table{{{"TENANT"}, {"LIMITS"}}};
     for (const json& tenant : tenants) {
+        const json ceilings = tenant.value("limits", json::object());
         std::string limits;
-        for (const auto& [name, value] : tenant.value("limits", json::object()).items()) {
-            limits += (limits.empty() ? "" : " ") + name + '=' + value.dump();
-        }
+        for (const auto& [name, value] : ceilings.items()) append_limit(limits, name, value);
         const std::string id = text_of(tenant, "id");
         table.add({{id.empty() ? text_of(tenant, "tenant") : id}, {limits}});
     }
@@ -117,7 +126,12 @@ Result<int> set_tenant(const Session& session, const std::string& tenant, const 
         if (!value.is_number() && !value.is_boolean()) {
             return Error{Errc::invalid_argument, "limit " + entry, "expected a number, true or false"};
         }
-        body["limits"][pair.name] = std::move(value);
+        const std::size_t dot = pair.name.find('.');
+        if (dot == std::string::npos) {
+            body["limits"][pair.name] = std::move(value);
+        } else {
+            body["limits"][pair.name.substr(0, dot)][pair.name.substr(dot + 1)] = std::move(value);
+        }
     }
     SBX_TRY(ApiClient api, session.api());
     SBX_TRY(const json answer, api.put("/v1/admin/tenants/" + percent_encode(tenant), body));
@@ -144,22 +158,49 @@ void add_tenant(CLI::App& app, Session& session) {
     set.callback([name, limits, &session] { session.action = [name, limits, &session] { return set_tenant(session, *name, *limits); }; });
 }
 
-void add_node_verb(CLI::App& app, Session& session, const std::string& name, const std::string& purpose, bool waits) {
+void add_cordon(CLI::App& app, Session& session, const std::string& name, const std::string& purpose) {
     CLI::App& verb = *app.add_subcommand(name, purpose);
     verb.footer("Example: sandboxctl " + name);
-    verb.callback([name, waits, &session] {
-        session.action = [name, waits, &session]() -> Result<int> {
+    verb.callback([name, &session] {
+        session.action = [name, &session]() -> Result<int> {
             SBX_TRY(ApiClient api, session.api());
-            Request request;
-            request.method = "POST";
-            request.path = "/v1/admin/" + name;
-            request.body = "{}";
-            if (waits) request.patience = {};
-            SBX_TRY(const json answer, api.call(request));
+            SBX_TRY(const json answer, api.post("/v1/admin/" + name, json::object()));
             if (session.json) print_json(answer);
             return 0;
         };
     });
+}
+
+Result<int> drain(const Session& session, const std::string& timeout) {
+    json body = json::object();
+    if (!timeout.empty()) {
+        SBX_TRY(const std::uint64_t ms, parse_milliseconds(timeout));
+        body["timeout_s"] = (ms + 999) / 1000;
+    }
+    SBX_TRY(ApiClient api, session.api());
+    Request request;
+    request.method = "POST";
+    request.path = "/v1/admin/drain";
+    request.body = body.dump();
+    request.patience = {};  // the daemon keeps the time
+    SBX_TRY(const json answer, api.call(request));
+    const bool drained = answer.value("drained", false);
+    if (session.json) {
+        print_json(answer);
+    } else if (!drained) {
+        note(std::to_string(number_of(answer, "execs_running")) + " programs still run; no new sandboxes are taken (see uncordon)");
+        const json running = answer.value("running", json::array());
+        for (const json& run : running) print(text_of(run, "sandbox_id") + ' ' + text_of(run, "exec_id") + '\n');
+    }
+    return drained ? 0 : 1;
+}
+
+void add_drain(CLI::App& app, Session& session) {
+    CLI::App& verb = *app.add_subcommand("drain", "Refuse new sandboxes and wait until nothing runs (admin)");
+    auto timeout = std::make_shared<std::string>();
+    verb.add_option("--timeout", *timeout, "how long to wait (default: 60s)")->type_name("TIME");
+    verb.footer("The exit code is 1 when something still runs; it is listed. Sandboxes stay.\n\nExample: sandboxctl drain --timeout 5m");
+    verb.callback([timeout, &session] { session.action = [timeout, &session] { return drain(session, *timeout); }; });
 }
 
 }  // namespace
@@ -167,9 +208,9 @@ void add_node_verb(CLI::App& app, Session& session, const std::string& name, con
 void add_admin(CLI::App& app, Session& session) {
     add_key(app, session);
     add_tenant(app, session);
-    add_node_verb(app, session, "cordon", "Refuse new sandboxes, keep the others going (admin)", false);
-    add_node_verb(app, session, "uncordon", "Take new sandboxes again (admin)", false);
-    add_node_verb(app, session, "drain", "Refuse new sandboxes and wait until nothing runs (admin)", true);
+    add_cordon(app, session, "cordon", "Refuse new sandboxes, keep the others going (admin)");
+    add_cordon(app, session, "uncordon", "Take new sandboxes again (admin)");
+    add_drain(app, session);
 }
 
 }  // namespace sandboxd::ctl

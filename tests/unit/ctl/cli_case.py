@@ -36,11 +36,11 @@ class Server:
 
     async def start(self, ssl, port):
         self.fake.go_on = asyncio.Event()
-        self.runner = web.AppRunner(self.fake.app(), shutdown_timeout=0.2)
+        self.runner = web.AppRunner(self.fake.app())
         await self.runner.setup()
-        site = web.TCPSite(self.runner, "127.0.0.1", port, ssl_context=ssl)
+        site = web.TCPSite(self.runner, "127.0.0.1", port, ssl_context=ssl, shutdown_timeout=0.2)
         await site.start()
-        await web.UnixSite(self.runner, self.socket).start()
+        await web.UnixSite(self.runner, self.socket, shutdown_timeout=0.2).start()
         self.port = site._server.sockets[0].getsockname()[1]
 
     def call(self, coroutine):
@@ -53,6 +53,7 @@ class Server:
         self.call(self.runner.cleanup())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)
+        self.loop.close()
         self.folder.cleanup()
 
 

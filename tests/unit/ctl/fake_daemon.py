@@ -126,6 +126,7 @@ class FakeDaemon:
         self.requests = []        # (method, path with query, body)
         self.execs = {}
         self.files = {}
+        self.shown = {}           # path -> the name that a listing gives it
         self.sandboxes = [self.sandbox(i) for i in range(5)]
         self.drop_after = None    # break each WebSocket once it has sent so many bytes
         self.connections = 0      # WebSockets that were accepted
@@ -163,7 +164,8 @@ class FakeDaemon:
             web.get("/v1/usage", self.usage), web.get("/v1/templates", self.templates),
             web.get("/v1/admin/keys", self.keys), web.post("/v1/admin/keys", self.create_key),
             web.delete("/v1/admin/keys/{id}", self.no_content), web.get("/v1/admin/tenants", self.tenants),
-            web.put("/v1/admin/tenants/{id}", self.echo), web.post("/v1/admin/{what}", self.echo),
+            web.put("/v1/admin/tenants/{id}", self.echo), web.post("/v1/admin/drain", self.drain),
+            web.post("/v1/admin/{what}", self.echo),
             web.get("/readyz", self.echo)])
         return app
 
@@ -371,7 +373,7 @@ class FakeDaemon:
         path = self.path_of(request)
         inside = [name for name in self.files if name.startswith(path + "/")]
         return web.json_response({"path": path, "truncated": False,
-                                  "entries": [self.info(name, name[len(path) + 1:]) for name in sorted(inside)]})
+                                  "entries": [self.info(name, self.shown.get(name, name[len(path) + 1:])) for name in sorted(inside)]})
 
     # The rest.
 
@@ -392,7 +394,11 @@ class FakeDaemon:
         return web.json_response({"id": "key00002", "secret": "sbx_new", **request["json"]}, status=201)
 
     async def tenants(self, request):
-        return web.json_response({"tenants": [{"id": "dev", "limits": {"sandboxes": 50}}]})
+        return web.json_response({"tenants": [{"id": "dev", "limits": {"sandboxes": 50, "per_sandbox": {"pids": 256}}}]})
+
+    async def drain(self, request):
+        running = [{"sandbox_id": "box00001", "exec_id": "exec00001"}] if request["json"].get("timeout_s") == 1 else []
+        return web.json_response({"drained": not running, "execs_running": len(running), "running": running})
 
     async def echo(self, request):
         return web.json_response(request["json"] or {})
