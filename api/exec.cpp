@@ -16,6 +16,7 @@
 #include "api/json.hpp"
 #include "api/sandbox_ref.hpp"
 #include "api/stream_exec.hpp"
+#include "sandboxd/core/log.hpp"
 
 namespace sandboxd::api {
 
@@ -30,7 +31,9 @@ constexpr auto kTermGrace = std::chrono::seconds{2};
 asio::awaitable<void> feed_detached(engine::ExecPtr exec, std::string input, Deadline deadline) {
     const auto executor = co_await asio::this_coro::executor;
     ExecFollower follower{executor, std::move(exec), deadline};
-    (void)co_await follower.feed(std::move(input));  // a program that does not read it has not failed
+    const ExecId id = follower.exec().id();
+    auto fed = co_await follower.feed(std::move(input));
+    if (!fed && !fed.error().is(Errc::canceled)) log::warn("a detached program did not get its stdin", {{"exec", id.str()}, {"error", fed.error()}});
 }
 
 asio::awaitable<Result<void>> answer_detached(Exchange& exchange, StartedExec started) {

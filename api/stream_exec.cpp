@@ -119,8 +119,14 @@ asio::awaitable<Result<void>> ExecFollower::feed(std::string input) {
     auto write = exec_->write_stdin(std::move(input), deadline_);
     auto over = end_.wait(Deadline::never());
     auto either = race(std::move(write), std::move(over));
-    const Raced raced = co_await std::move(either);
-    if (!raced.finished || !raced.result) co_return Result<void>{};  // nobody reads it
+    Raced raced = co_await std::move(either);
+    if (!raced.finished) co_return Result<void>{};
+    if (!raced.result && raced.result.error().is(Errc::unavailable)) co_return Result<void>{};  // nobody reads it
+    if (!raced.result) {
+        // The program would wait for ever for input that does not come.
+        abort();
+        co_return std::move(raced.result);
+    }
     auto closed = co_await exec_->close_stdin(deadline_);
     if (!closed) log::debug("ignoring: stdin was closed before its end", {{"error", closed.error()}});
     co_return Result<void>{};

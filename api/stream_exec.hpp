@@ -31,7 +31,8 @@ public:
     [[nodiscard]] asio::awaitable<Result<void>> collect(engine::OverLimit mode);
     // What is there now, without waiting.
     [[nodiscard]] asio::awaitable<Result<void>> snapshot();
-    // Writes stdin and closes it. A program that ends or closes its stdin before has not failed.
+    // Writes stdin and closes it. A program that ends or closes its stdin before has not failed;
+    // another failure ends everything.
     [[nodiscard]] asio::awaitable<Result<void>> feed(std::string input);
     // A meter event after each `period`.
     [[nodiscard]] asio::awaitable<Result<void>> meter(EventSink& sink, Deadline::Clock::duration period);

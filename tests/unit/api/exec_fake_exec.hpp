@@ -104,6 +104,7 @@ public:
     ledger::Usage usage() const override { return figures; }
     asio::awaitable<Result<void>> wait(Deadline deadline) override { co_return co_await over_.wait(deadline); }
     asio::awaitable<Result<void>> write_stdin(std::string data, Deadline deadline) override {
+        if (stdin_error) co_return *stdin_error;
         if (stdin_refused) co_return Error{Errc::unavailable, "stdin", "closed"};
         while (stdin_full) SBX_CO_CHECK(co_await stdin_room_.wait(deadline));
         input += data;
@@ -138,6 +139,7 @@ public:
     bool stdin_refused = false;
     std::vector<std::pair<int, engine::SignalScope>> signals;
     std::optional<Error> signal_error;
+    std::optional<Error> stdin_error;
     std::vector<std::pair<int, int>> sizes;
     std::function<void(FakeExec&)> on_input;
     std::function<void(FakeExec&, int)> on_signal;

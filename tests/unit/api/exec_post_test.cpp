@@ -166,6 +166,18 @@ TEST_CASE("a program that ends without reading its stdin has not failed") {
     CHECK(exchange.json()["status"] == "exited");
 }
 
+TEST_CASE("stdin that cannot be written is an error at once, not a program that waits for it") {
+    const std::string accept = GENERATE("", "application/x-ndjson");
+    Bench bench;
+    bench.sandbox->on_exec = [](FakeExec& exec) { exec.stdin_error = Error{Errc::internal, "write", "not permitted"}; };
+    FakeExchange exchange{bench.io, bench.engine};
+    if (!accept.empty()) exchange.headers["Accept"] = accept;
+    exchange.start("POST " + kExecPath, R"({"argv":["cat"],"stdin":"x"})");
+    REQUIRE_FALSE(exchange.ok());
+    CHECK(exchange.error().is(Errc::internal));
+    CHECK(bench.exec().signals == std::vector<std::pair<int, SignalScope>>{{SIGKILL, SignalScope::tree}});
+}
+
 TEST_CASE("an answer does not wait for a background child that holds the output open") {
     Bench bench;
     FakeExchange exchange{bench.io, bench.engine};
