@@ -61,9 +61,11 @@ class Socket(DaemonCase):
         socket.send_json(type="resize", rows=12, cols=44)
         socket.send_json(type="stdin", data="stty size; echo mark$((1+1))\n")
         self.assertIn("12 44", read_until("mark2"))
-        socket.send_json(type="stdin", data="sleep 600\n")
-        read_until("sleep 600")
+        # The echo of a line says nothing about who reads the terminal: the program's own word does, and then the prompt.
+        socket.send_json(type="stdin", data="sh -c 'echo up$((1+1)); exec sleep 600'\n")
+        read_until("up2")
         socket.send_json(type="stdin", data="\x03")  # Ctrl-C
+        read_until("> ")
         socket.send_json(type="stdin", data="echo still $((40+2)); exit 3\n")
         read_until("still 42")
         self.assertEqual(3, socket.until("exit")[-1]["exit_code"])
