@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <sys/capability.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -99,6 +101,15 @@ Result<void> load_landlock(const std::string& own_folder) {
 }
 
 }  // namespace
+
+Result<std::string> move_into_folder(const std::string& folder) {
+    constexpr const char* kPlace = "/mnt";  // of every system (FHS), and no other program of this namespace looks there
+    SBX_CHECK(check(::unshare(CLONE_NEWNS), "unshare"));
+    SBX_CHECK(sys::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE));
+    SBX_CHECK(sys::mount(folder.c_str(), kPlace, nullptr, MS_BIND));
+    SBX_CHECK(sys::mount(nullptr, kPlace, nullptr, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC));
+    return std::string{kPlace};
+}
 
 Result<void> drop_privileges(uid_t uid, gid_t gid) {
     if (uid == 0 || gid == 0) return Error{Errc::invalid_argument, "sandboxd-api", "must not run as root"};
