@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <utility>
 
+#include "api/errors.hpp"
 #include "api/exec_params.hpp"
 
 namespace sandboxd::api {
@@ -30,10 +31,13 @@ const Language* find_language(std::string_view name) noexcept {
     return found == kLanguages.end() ? nullptr : &*found;
 }
 
+// Whether one of the files is, or is below, `name` in the home directory, however its path spells that.
 bool taken(const std::vector<engine::FileToWrite>& files, const std::string& name) {
+    const std::filesystem::path home{engine::User{}.home};
+    const std::string ours = (home / name).string();
     return std::any_of(files.begin(), files.end(), [&](const engine::FileToWrite& file) {
-        const std::string path = std::filesystem::path{file.path}.lexically_normal().string();
-        return path == name || path.starts_with(name + "/");
+        const std::string path = (home / file.path).lexically_normal().string();
+        return path == ours || path.starts_with(ours + "/");
     });
 }
 
@@ -46,7 +50,7 @@ Result<CodeProgram> code_program(std::string_view language, std::string code, st
             .fact("field", "language");
     }
     const Language* known = find_language(language);
-    if (!known) return bad_field("language", "python, bash, javascript or sql", language);
+    if (!known) return field_error("language", "python, bash, javascript or sql", language);
     std::string name{known->file};
     while (taken(files, name)) name.insert(0, "_");
     CodeProgram program;

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "api/errors.hpp"
 #include "api/exec_answer.hpp"
 #include "api/exec_params.hpp"
 #include "api/exec_request.hpp"
@@ -22,7 +23,6 @@ namespace {
 
 using nlohmann::json;
 
-constexpr auto kStartTimeout = std::chrono::seconds{30};
 constexpr auto kSignalTimeout = std::chrono::seconds{5};
 constexpr auto kTermGrace = std::chrono::seconds{2};
 
@@ -35,7 +35,7 @@ asio::awaitable<void> feed_detached(engine::ExecPtr exec, std::string input, Dea
 
 asio::awaitable<Result<void>> answer_detached(Exchange& exchange, StartedExec started) {
     if (started.order.input) {
-        const Deadline deadline = wait_deadline(started.order.request.timeout_ms, ceiling_of(exchange));
+        const Deadline deadline = wait_deadline(started.order.request.timeout_ms, started.max_exec_ms);
         exchange.background("stdin", feed_detached(started.exec, *std::move(started.order.input), deadline));
     }
     const SandboxId& sandbox = started.sandbox->record().id;
@@ -45,16 +45,23 @@ asio::awaitable<Result<void>> answer_detached(Exchange& exchange, StartedExec st
     co_return co_await exchange.respond(std::move(response));
 }
 
+// Takes the text and lets go of it: the program may run for long.
+Result<ExecOrder> parse_order(std::string text, const policies::TenantLimits& ceiling, const policies::Limits& sandbox) {
+    SBX_TRY(const json body, parse_json(text, kExecSchema));
+    return parse_exec(body, ceiling, sandbox);
+}
+
 asio::awaitable<Result<void>> post_exec(Exchange& exchange) {
     StartedExec started;
     SBX_CO_TRY(started.sandbox, find_sandbox(exchange));
-    SBX_CO_TRY(const std::string text, co_await exchange.body());
-    SBX_CO_TRY(const json body, parse_json(text, kExecSchema));
-    SBX_CO_TRY(started.order, parse_exec(body, ceiling_of(exchange)));
-    engine::ExecRequest request = started.order.request;
-    SBX_CO_TRY(started.exec, co_await started.sandbox->exec(std::move(request), Deadline::after(kStartTimeout)));
+    SBX_CO_TRY(started.format, wanted_stream(exchange));
+    SBX_CO_TRY(const policies::TenantLimits ceiling, tenant_limits(exchange));
+    started.max_exec_ms = ceiling.max_exec_ms;
+    SBX_CO_TRY(std::string text, co_await exchange.body());
+    SBX_CO_TRY(started.order, parse_order(std::move(text), ceiling, started.sandbox->record().limits));
+    SBX_CO_TRY(started.exec, co_await start_exec(*started.sandbox, started.order));
     if (started.order.detach) co_return co_await answer_detached(exchange, std::move(started));
-    co_return co_await serve_exec(exchange, std::move(started), wanted_stream(exchange));
+    co_return co_await serve_exec(exchange, std::move(started));
 }
 
 asio::awaitable<Result<void>> list_execs(Exchange& exchange) {
@@ -63,7 +70,7 @@ asio::awaitable<Result<void>> list_execs(Exchange& exchange) {
     std::uint64_t after = 0;  // exec numbers begin at 1
     if (const auto cursor = exchange.query("cursor"); cursor && !cursor->empty()) {
         const auto number = exec_number(*cursor);
-        if (!number) co_return bad_field("cursor", "next_cursor of an earlier page", *cursor);
+        if (!number) co_return field_error("cursor", "next_cursor of an earlier page", *cursor);
         after = *number;
     }
     ExecFrame frame;
@@ -111,6 +118,10 @@ asio::awaitable<Result<void>> get_exec(Exchange& exchange) {
 // SIGTERM, and SIGKILL to the whole tree for what is left after the grace: also to children that outlive the program.
 asio::awaitable<Result<void>> stop_exec(engine::Exec& exec) {
     using engine::SignalScope;
+    if (exec.status() != engine::ExecStatus::running) {
+        (void)co_await exec.send_signal(SIGKILL, SignalScope::tree, Deadline::after(kSignalTimeout));  // there may be none
+        co_return Result<void>{};
+    }
     auto asked = co_await exec.send_signal(SIGTERM, SignalScope::tree, Deadline::after(kSignalTimeout));
     if (!asked && exec.status() == engine::ExecStatus::running) co_return std::move(asked);
     (void)co_await exec.wait(Deadline::after(kTermGrace));
@@ -127,16 +138,15 @@ asio::awaitable<Result<void>> delete_exec(Exchange& exchange) {
     const auto name = exchange.query("signal");
     SBX_CO_TRY(const engine::SignalScope scope, parse_scope("scope", exchange.query("scope").value_or("tree")));
     if (!name) {
-        if (exec->status() == engine::ExecStatus::running) SBX_CO_CHECK(co_await stop_exec(*exec));
+        SBX_CO_CHECK(co_await stop_exec(*exec));
         co_return co_await respond_state(exchange, *sandbox, std::move(exec));
     }
     SBX_CO_TRY(const int signal, parse_signal("signal", *name));
-    if (exec->status() == engine::ExecStatus::running) {
-        auto sent = co_await exec->send_signal(signal, scope, Deadline::after(kSignalTimeout));
-        if (!sent && exec->status() == engine::ExecStatus::running) co_return std::move(sent);
-        // So that the answer says how it ended; a program that lives on in an uninterruptible wait is no error.
-        if (signal == SIGKILL) (void)co_await exec->wait(Deadline::after(kSignalTimeout));
-    }
+    auto sent = co_await exec->send_signal(signal, scope, Deadline::after(kSignalTimeout));
+    // One that has ended can't be signalled, but what it left in the background can (scope tree).
+    if (!sent && exec->status() == engine::ExecStatus::running) co_return std::move(sent);
+    // So that the answer says how it ended; a program that lives on in an uninterruptible wait is no error.
+    if (signal == SIGKILL) (void)co_await exec->wait(Deadline::after(kSignalTimeout));
     co_return co_await respond_state(exchange, *sandbox, std::move(exec));
 }
 

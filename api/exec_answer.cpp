@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "api/errors.hpp"
 #include "api/json.hpp"
 #include "sandboxd/core/clock.hpp"
 #include "sandboxd/core/utf8.hpp"
@@ -15,7 +16,8 @@ using engine::ExecStatus;
 using nlohmann::json;
 
 std::string timeout_message(const ExecFrame& frame) {
-    if (!frame.timeout_ms || *frame.timeout_ms == 0) return "timed out: raise timeout_ms";
+    if (!frame.timeout_ms) return "timed out: raise timeout_ms";
+    if (*frame.timeout_ms == 0) return "timed out at the tenant's ceiling for one program";
     return "timed out after " + std::to_string(*frame.timeout_ms) + " ms: raise timeout_ms";
 }
 
@@ -49,7 +51,8 @@ void add_figures(json& answer, const std::string& name, const engine::Output& ou
 
 void add_stream(json& answer, const std::string& name, InlineOutput output, Encoding encoding, const std::string& rest) {
     if (output.cut && encoding == Encoding::text) output.bytes.resize(utf8::complete_prefix(output.bytes));
-    answer[name] = encode(output.bytes, encoding);
+    const bool as_it_is = encoding == Encoding::text && utf8::is_valid(output.bytes);
+    answer[name] = as_it_is ? std::move(output.bytes) : encode(output.bytes, encoding);
     if (!output.cut) return;
     answer[name + "_truncated"] = true;
     if (!rest.empty()) answer[name + "_path"] = rest + "/output?stream=" + name;
@@ -99,18 +102,6 @@ void add_description(json& answer, const engine::Exec& exec) {
     if (const auto ended = exec.ended()) answer["ended_at"] = to_rfc3339(*ended);
 }
 
-json error_event(const Error& error) {
-    json details = json::object();
-    for (const auto& [name, value] : error.facts()) {
-        if (const auto* number = std::get_if<std::int64_t>(&value)) {
-            details[name] = *number;
-        } else {
-            details[name] = encode(std::get<std::string>(value), Encoding::text);
-        }
-    }
-    return {{"type", "error"},
-            {"error", {{"code", to_string(error.errc())}, {"message", encode(error.message(), Encoding::text)},
-                       {"details", std::move(details)}}}};
-}
+json error_event(const Error& error) { return {{"type", "error"}, {"error", error_json(error)}}; }
 
 }  // namespace sandboxd::api

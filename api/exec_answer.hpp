@@ -43,7 +43,7 @@ void add_description(nlohmann::json& answer, const engine::Exec& exec);
 
 // "/v1/sandboxes/…/exec/…".
 [[nodiscard]] std::string exec_path(const SandboxId& sandbox, const ExecId& exec);
-// An error as events and answers carry it: {"code", "message", "details"}.
+// {"type": "error", "error": as a refusal has it}.
 [[nodiscard]] nlohmann::json error_event(const Error& error);
 
 }  // namespace sandboxd::api

@@ -2,6 +2,7 @@
 #include <limits>
 #include <utility>
 
+#include "api/errors.hpp"
 #include "api/exec_params.hpp"
 #include "api/exec_routes.hpp"
 #include "api/sandbox_ref.hpp"
@@ -92,7 +93,7 @@ asio::awaitable<Result<void>> get_exec_output(Exchange& exchange) {
     SBX_CO_TRY(const engine::SandboxPtr sandbox, find_sandbox(exchange));
     SBX_CO_TRY(const engine::ExecPtr exec, exec_of(exchange, *sandbox));
     const std::string stream = exchange.query("stream").value_or("stdout");
-    if (stream != "stdout" && stream != "stderr") co_return bad_field("stream", "stdout or stderr", stream);
+    if (stream != "stdout" && stream != "stderr") co_return field_error("stream", "stdout or stderr", stream);
     engine::Output& output = stream == "stdout" ? exec->out() : exec->err();
     SBX_CO_TRY(const std::uint64_t offset, query_uint(exchange, "offset", output.first_offset(), 0, std::numeric_limits<std::uint64_t>::max()));
     SBX_CO_TRY(const bool follow, query_flag(exchange, "follow"));

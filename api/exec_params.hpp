@@ -14,9 +14,6 @@
 // What the handlers of execs, files and runs take from a request besides its JSON body.
 namespace sandboxd::api {
 
-// invalid_argument with the facts field, expected and got, as parse_json gives them.
-[[nodiscard]] Error bad_field(std::string_view field, std::string_view expected, std::string_view got);
-
 // The exec that the pattern's {exec_id} names; not_found.
 [[nodiscard]] Result<engine::ExecPtr> exec_of(const Exchange& exchange, engine::Sandbox& sandbox);
 
@@ -30,6 +27,7 @@ namespace sandboxd::api {
 
 // A path for the jail: not empty, no NUL, at most 4096 bytes. Which files it reaches is decided in the jail.
 [[nodiscard]] Result<void> check_path(std::string_view field, std::string_view path);
+[[nodiscard]] Result<engine::User> parse_user(std::string_view text);
 // "0644" or "644": permission bits with set-id and sticky.
 [[nodiscard]] Result<std::uint32_t> parse_mode(std::string_view field, std::string_view text);
 // "TERM", "SIGTERM" or "15".

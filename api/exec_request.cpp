@@ -4,6 +4,7 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "api/errors.hpp"
 #include "api/exec_params.hpp"
 
 namespace sandboxd::api {
@@ -17,27 +18,27 @@ constexpr std::uint64_t kDefaultTimeoutMs = 60'000;
 Result<std::vector<std::string>> parse_program(const json& body) {
     const bool argv = body.contains("argv");
     if (argv == body.contains("shell")) {
-        return bad_field("argv", "exactly one of argv and shell", argv ? "both" : "neither");
+        return field_error("argv", "exactly one of argv and shell", argv ? "both" : "neither");
     }
     std::vector<std::string> program;
     if (argv) {
         program = body["argv"].get<std::vector<std::string>>();
-        if (program.empty() || program[0].empty()) return bad_field("argv", "a program", "nothing");
+        if (program.empty() || program[0].empty()) return field_error("argv", "a program", "nothing");
     } else {
         program = {"bash", "-c", body["shell"].get<std::string>()};
     }
     for (const std::string& word : program) {
-        if (word.find('\0') != std::string::npos) return bad_field(argv ? "argv" : "shell", "text without NUL", "NUL");
+        if (word.find('\0') != std::string::npos) return field_error(argv ? "argv" : "shell", "text without NUL", "NUL");
     }
     return program;
 }
 
-Result<void> parse_output_limit(const json& body, const policies::TenantLimits& ceiling, engine::ExecRequest& request) {
+Result<void> parse_output_limit(const json& body, const policies::Limits& sandbox, engine::ExecRequest& request) {
     if (body.contains("output_mb")) {
         const auto asked = body["output_mb"].get<std::uint64_t>();
-        const std::uint64_t allowed = ceiling.per_sandbox.output_bytes >> 20;
+        const std::uint64_t allowed = sandbox.output_bytes >> 20;
         if (asked > allowed) {
-            return Error{Errc::limit_exceeded, "output_mb", "the tenant's ceiling is " + std::to_string(allowed) + " MiB"}
+            return Error{Errc::limit_exceeded, "output_mb", "the sandbox's limits.output_mb is " + std::to_string(allowed)}
                 .fact("limit", "output_mb")
                 .fact("asked", static_cast<std::int64_t>(asked))
                 .fact("allowed", static_cast<std::int64_t>(allowed));
@@ -53,10 +54,10 @@ Result<void> parse_output_limit(const json& body, const policies::TenantLimits& 
 Result<std::string> parse_content(std::string_view field, const json& value) {
     if (value.is_string()) return value.get<std::string>();
     if (!value.is_object() || value.size() != 1 || !value.contains("base64") || !value["base64"].is_string()) {
-        return bad_field(field, R"(text or {"base64": text})", value.type_name());
+        return field_error(field, R"(text or {"base64": text})", value.type_name());
     }
     auto bytes = from_base64(value["base64"].get_ref<const std::string&>());
-    if (!bytes) return bad_field(std::string{field} + ".base64", "standard base64 with padding", "something else");
+    if (!bytes) return field_error(std::string{field} + ".base64", "standard base64 with padding", "something else");
     return *std::move(bytes);
 }
 
@@ -66,8 +67,8 @@ Result<std::vector<std::pair<std::string, std::string>>> parse_env(const json& b
     for (const auto& [name, value] : body["env"].items()) {
         const std::string& text = value.get_ref<const std::string&>();
         const bool bad_name = name.empty() || name.find('=') != std::string::npos || name.find('\0') != std::string::npos;
-        if (bad_name) return bad_field("env", "names without = and NUL", name);
-        if (text.find('\0') != std::string::npos) return bad_field("env." + name, "text without NUL", "NUL");
+        if (bad_name) return field_error("env", "names without = and NUL", name);
+        if (text.find('\0') != std::string::npos) return field_error("env." + name, "text without NUL", "NUL");
         env.emplace_back(name, text);
     }
     return env;
@@ -85,7 +86,7 @@ Result<std::vector<engine::FileToWrite>> parse_files(const json& body) {
     for (const auto& [path, value] : body["files"].items()) {
         const std::string field = "files." + path;
         SBX_CHECK(check_path(field, path));
-        if (path.back() == '/') return bad_field(field, "the path of a file", "one that ends in /");
+        if (path.back() == '/') return field_error(field, "the path of a file", "one that ends in /");
         engine::FileToWrite file;
         file.path = path;
         SBX_TRY(file.content, parse_content(field, value));
@@ -111,7 +112,7 @@ Encoding parse_encoding(const json& body) {
     return text == "base64" ? Encoding::base64 : Encoding::text;
 }
 
-Result<ExecOrder> parse_exec(const json& body, const policies::TenantLimits& ceiling) {
+Result<ExecOrder> parse_exec(const json& body, const policies::TenantLimits& ceiling, const policies::Limits& sandbox) {
     ExecOrder order;
     engine::ExecRequest& request = order.request;
     SBX_TRY(request.argv, parse_program(body));
@@ -119,14 +120,14 @@ Result<ExecOrder> parse_exec(const json& body, const policies::TenantLimits& cei
     request.cwd = body.value("cwd", "");
     if (!request.cwd.empty()) SBX_CHECK(check_path("cwd", request.cwd));
     if (body.contains("user")) {
-        SBX_TRY(request.user, engine::parse_user(body["user"].get_ref<const std::string&>()));
+        SBX_TRY(request.user, parse_user(body["user"].get_ref<const std::string&>()));
     }
     order.detach = body.value("detach", false);
     SBX_TRY(request.timeout_ms, parse_timeout(body, order.detach ? 0 : kDefaultTimeoutMs, ceiling));
     request.pty = body.value("pty", false);
     request.rows = body.value("rows", request.rows);
     request.cols = body.value("cols", request.cols);
-    SBX_CHECK(parse_output_limit(body, ceiling, request));
+    SBX_CHECK(parse_output_limit(body, sandbox, request));
     SBX_TRY(order.input, parse_input(body));
     request.stdin_mode = order.input ? engine::StdinMode::pipe : engine::StdinMode::closed;
     order.encoding = parse_encoding(body);

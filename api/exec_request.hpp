@@ -24,8 +24,9 @@ struct ExecOrder {
 };
 
 // From an object that satisfies kExecSchema or kStartSchema. invalid_argument names the field; limit_exceeded with the
-// facts limit, asked and allowed above the tenant's ceilings.
-[[nodiscard]] Result<ExecOrder> parse_exec(const nlohmann::json& body, const policies::TenantLimits& ceiling);
+// facts limit, asked and allowed above the tenant's ceilings or the sandbox's limits.
+[[nodiscard]] Result<ExecOrder> parse_exec(const nlohmann::json& body, const policies::TenantLimits& ceiling,
+                                           const policies::Limits& sandbox);
 
 // Parts that runs have too.
 [[nodiscard]] Result<std::vector<std::pair<std::string, std::string>>> parse_env(const nlohmann::json& body);

@@ -11,7 +11,6 @@
 #include "api/json.hpp"
 #include "api/stream_exec.hpp"
 #include "api/stream_race.hpp"
-#include "sandboxd/engine/engine.hpp"
 
 namespace sandboxd::api {
 
@@ -20,6 +19,7 @@ namespace {
 using nlohmann::json;
 
 constexpr auto kKeepAlive = std::chrono::seconds{15};
+constexpr auto kStartTimeout = std::chrono::seconds{30};
 // On top of a program's own limit: the grace between SIGTERM and SIGKILL, and a busy machine.
 constexpr auto kWaitSlack = std::chrono::seconds{60};
 
@@ -33,11 +33,12 @@ asio::awaitable<Result<void>> serve_plain(Exchange& exchange, StartedExec starte
     auto left = gone(exchange);
     auto either = race(std::move(work), std::move(left));
     Raced raced = co_await std::move(either);
-    if (!raced.finished) {
+    if (!raced.finished) raced.result = client_left();
+    if (!raced.result) {
+        // Also when the fault is ours: the answer is an error, without an id that the program could be found by.
         co_await kill_abandoned(started.exec);
-        co_return client_left();
+        co_return std::move(raced.result);
     }
-    if (!raced.result) co_return std::move(raced.result);
     const ExecFrame frame = frame_of(started);
     json answer = exec_facts(*started.exec, frame);
     add_output(answer, *started.exec, frame, std::move(follower.out), std::move(follower.err), started.order.encoding, started.rest);
@@ -90,13 +91,15 @@ asio::awaitable<Result<void>> serve_stream(Exchange& exchange, StartedExec start
 
 }  // namespace
 
-policies::TenantLimits ceiling_of(Exchange& exchange) {
-    const auto tenant = exchange.engine().tenant(exchange.caller().tenant);
-    return tenant ? tenant->limits : policies::TenantLimits{};
+asio::awaitable<Result<engine::ExecPtr>> start_exec(engine::Sandbox& sandbox, ExecOrder& order) {
+    engine::ExecRequest request = std::exchange(order.request, {});
+    order.request.timeout_ms = request.timeout_ms;
+    order.request.on_output_limit = request.on_output_limit;
+    co_return co_await sandbox.exec(std::move(request), Deadline::after(kStartTimeout));
 }
 
-Deadline wait_deadline(std::uint64_t timeout_ms, const policies::TenantLimits& ceiling) {
-    const std::uint64_t limit = timeout_ms == 0 ? ceiling.max_exec_ms : timeout_ms;
+Deadline wait_deadline(std::uint64_t timeout_ms, std::uint64_t max_exec_ms) {
+    const std::uint64_t limit = timeout_ms == 0 ? max_exec_ms : timeout_ms;
     // Ten years: what a ceiling may say without overflowing the clock.
     constexpr std::uint64_t kMost = 10ULL * 366 * 24 * 3600 * 1000;
     return Deadline::after(std::chrono::milliseconds{std::min(limit, kMost)} + kWaitSlack);
@@ -111,11 +114,14 @@ ExecFrame frame_of(const StartedExec& started) {
     return frame;
 }
 
-asio::awaitable<Result<void>> serve_exec(Exchange& exchange, StartedExec started, std::optional<StreamFormat> format) {
+asio::awaitable<Result<void>> serve_exec(Exchange& exchange, StartedExec started) {
     const auto executor = co_await asio::this_coro::executor;
-    const Deadline deadline = wait_deadline(started.order.request.timeout_ms, ceiling_of(exchange));
+    const Deadline deadline = wait_deadline(started.order.request.timeout_ms, started.max_exec_ms);
     ExecFollower follower{executor, started.exec, deadline};
-    if (format) co_return co_await serve_stream(exchange, std::move(started), follower, *format);
+    if (started.format) {
+        const StreamFormat format = *started.format;
+        co_return co_await serve_stream(exchange, std::move(started), follower, format);
+    }
     co_return co_await serve_plain(exchange, std::move(started), follower);
 }
 

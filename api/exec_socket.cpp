@@ -6,12 +6,16 @@
 #include <utility>
 #include <vector>
 
+#include "api/errors.hpp"
 #include "api/exec_answer.hpp"
 #include "api/exec_params.hpp"
 #include "api/exec_routes.hpp"
 #include "api/exec_schema.hpp"
 #include "api/exec_serve.hpp"
+#include "api/json_text.hpp"
 #include "api/sandbox_ref.hpp"
+#include "sandboxd/core/log.hpp"
+#include "sandboxd/core/utf8.hpp"
 
 namespace sandboxd::api {
 
@@ -20,16 +24,16 @@ namespace {
 using nlohmann::json;
 
 constexpr auto kFirstMessage = std::chrono::seconds{30};
-constexpr auto kStartTimeout = std::chrono::seconds{30};
 constexpr auto kControlTimeout = std::chrono::seconds{5};
 constexpr auto kMeterPeriod = std::chrono::seconds{1};
 constexpr std::size_t kReasonMax = 100;  // a close frame holds 123 bytes
+constexpr std::uint16_t kItsFault = 1008;  // RFC 6455, section 7.4.1
+constexpr std::uint16_t kOurFault = 1011;
 
 // The "type" of a message; what else it has is checked by the schema that this picks.
-Result<std::string> type_of(const std::string& text) {
-    const json message = json::parse(text, nullptr, false);
+Result<std::string> type_of(const json& message) {
     if (message.is_object() && message.contains("type") && message["type"].is_string()) return message["type"].get<std::string>();
-    return bad_field("type", "a JSON object with a type", "something else");
+    return field_error("type", "a JSON object with a type", "something else");
 }
 
 Result<void> check_kept(const engine::Output& output, std::string_view field, std::uint64_t offset) {
@@ -40,6 +44,13 @@ Result<void> check_kept(const engine::Output& output, std::string_view field, st
         .fact("size", static_cast<std::int64_t>(output.size()));
 }
 
+std::string close_reason(const Error& error) {
+    const json told = error_json(error);
+    std::string reason = told["message"].get<std::string>().substr(0, kReasonMax);
+    reason.resize(utf8::complete_prefix(reason));
+    return reason;
+}
+
 }  // namespace
 
 std::uint16_t close_code(const Error& error) noexcept {
@@ -48,8 +59,8 @@ std::uint16_t close_code(const Error& error) noexcept {
         case Errc::unavailable:
         case Errc::protocol_error:
         case Errc::timeout:
-        case Errc::disk_full: return 1011;
-        default: return 1008;
+        case Errc::disk_full: return kOurFault;
+        default: return kItsFault;
     }
 }
 
@@ -70,22 +81,24 @@ struct ExecSocket::Session {
 };
 
 ExecSocket::ExecSocket(asio::any_io_executor executor, WebSocket& socket, engine::SandboxPtr sandbox,
-                       policies::TenantLimits ceiling)
-    : executor_{std::move(executor)}, socket_{socket}, sandbox_{std::move(sandbox)}, ceiling_{ceiling} {}
+                       policies::TenantLimits ceiling, std::string request_id)
+    : executor_{std::move(executor)},
+      socket_{socket},
+      sandbox_{std::move(sandbox)},
+      ceiling_{ceiling},
+      request_id_{std::move(request_id)} {}
 
-asio::awaitable<Result<ExecSocket::Opening>> ExecSocket::start(std::string text) {
-    SBX_CO_TRY(const json body, parse_json(text, kStartSchema));
+asio::awaitable<Result<ExecSocket::Opening>> ExecSocket::start(ExecOrder order) {
     Opening opening;
-    SBX_CO_TRY(opening.order, parse_exec(body, ceiling_));
+    opening.order = std::move(order);
     // Open until the client closes it: that is what the connection is for.
     opening.order.request.stdin_mode = engine::StdinMode::pipe;
-    engine::ExecRequest request = opening.order.request;
-    SBX_CO_TRY(opening.exec, co_await sandbox_->exec(std::move(request), Deadline::after(kStartTimeout)));
+    SBX_CO_TRY(opening.exec, co_await start_exec(*sandbox_, opening.order));
     co_return std::move(opening);
 }
 
-Result<ExecSocket::Opening> ExecSocket::attach(const std::string& text) {
-    SBX_TRY(const json body, parse_json(text, kAttachSchema));
+Result<ExecSocket::Opening> ExecSocket::attach(const json& body) {
+    SBX_CHECK(check_json(body, kAttachSchema));
     Opening opening;
     opening.attached = true;
     opening.order.request.timeout_ms = 0;  // not known: wait up to the ceiling
@@ -104,19 +117,27 @@ Result<ExecSocket::Opening> ExecSocket::attach(const std::string& text) {
 
 asio::awaitable<Result<ExecSocket::Opening>> ExecSocket::open() {
     SBX_CO_TRY(WebSocket::Message first, co_await socket_.read(Deadline::after(kFirstMessage)));
-    if (first.binary) co_return bad_field("type", "a start or attach message", "a binary one");
-    SBX_CO_TRY(const std::string type, type_of(first.data));
-    if (type == "start") co_return co_await start(std::move(first.data));
-    if (type == "attach") co_return attach(first.data);
-    co_return bad_field("type", "start or attach as the first message", type);
+    if (first.binary) co_return field_error("type", "a start or attach message", "a binary one");
+    SBX_CO_TRY(json body, parse_json_text(first.data));
+    SBX_CO_TRY(const std::string type, type_of(body));
+    if (type == "attach") co_return attach(body);
+    if (type != "start") co_return field_error("type", "start or attach as the first message", type);
+    SBX_CO_CHECK(check_json(body, kStartSchema));
+    SBX_CO_TRY(ExecOrder order, parse_exec(body, ceiling_, sandbox_->record().limits));
+    co_return co_await start(std::move(order));
 }
 
 asio::awaitable<void> ExecSocket::refuse(const Error& error) {
     if (error.is(Errc::canceled)) co_return;  // the client has gone
+    if (close_code(error) == kOurFault) {
+        log::error("a program's connection failed", {{"request", request_id_}, {"sandbox", sandbox_->record().id.str()}, {"error", error}});
+    }
     SocketSink sink{socket_, Encoding::text, executor_};
     json event = error_event(error);
     (void)co_await sink.send(std::move(event));  // the close below says it too
-    co_await socket_.close(close_code(error), error.message().substr(0, kReasonMax));
+    // A close frame's reason is UTF-8 too, and what was internal stays internal.
+    std::string reason = close_reason(error);
+    co_await socket_.close(close_code(error), std::move(reason));
 }
 
 asio::awaitable<Result<void>> ExecSocket::send_started(Session& session) {
@@ -152,9 +173,10 @@ asio::awaitable<Result<void>> ExecSocket::write_side(Session& session) {
     if (!session.opening.attached) frame.timeout_ms = session.opening.order.request.timeout_ms;
     json event = exec_facts(*session.opening.exec, frame);
     event["type"] = "exit";
-    SBX_CO_CHECK(co_await session.sink.send(std::move(event)));
+    auto sent = co_await session.sink.send(std::move(event));
+    // Also when the event did not get through: the reading side waits for the close.
     co_await socket_.close(1000, "the program has ended");
-    co_return Result<void>{};
+    co_return std::move(sent);
 }
 
 asio::awaitable<Result<void>> ExecSocket::read_side(Session& session) {
@@ -176,10 +198,11 @@ asio::awaitable<Result<void>> ExecSocket::read_side(Session& session) {
 
 asio::awaitable<Result<void>> ExecSocket::handle(Session& session, WebSocket::Message message) {
     if (message.binary) co_return co_await session.input.push(std::move(message.data));
-    SBX_CO_TRY(const std::string type, type_of(message.data));
+    SBX_CO_TRY(const json body, parse_json_text(message.data));
+    SBX_CO_TRY(const std::string type, type_of(body));
     const Schema* schema = message_schema(type);
-    if (!schema) co_return bad_field("type", "stdin, stdin_close, resize, signal or ack", type);
-    SBX_CO_TRY(const json body, parse_json(message.data, *schema));
+    if (!schema) co_return field_error("type", "stdin, stdin_close, resize, signal or ack", type);
+    SBX_CO_CHECK(check_json(body, *schema));
     if (type == "stdin") {
         std::string data = body["data"].get<std::string>();
         if (parse_encoding(body) == Encoding::base64) {
@@ -187,7 +210,7 @@ asio::awaitable<Result<void>> ExecSocket::handle(Session& session, WebSocket::Me
         }
         co_return co_await session.input.push(std::move(data));
     }
-    if (type == "stdin_close") {
+    if (type == "stdin_close" && !session.opening.exec->pty()) {
         session.input.close();
         co_return Result<void>{};
     }
@@ -198,7 +221,9 @@ asio::awaitable<Result<void>> ExecSocket::handle_control(Session& session, const
     engine::Exec& exec = *session.opening.exec;
     if (type == "ack") co_return acknowledge(session, body);
     Result<void> done;
-    if (type == "resize") {
+    if (type == "stdin_close") {
+        done = Error{Errc::invalid_argument, "terminal", "its input can't be closed: send its end-of-file character, \\u0004"};
+    } else if (type == "resize") {
         const auto rows = body["rows"].get<std::uint16_t>();
         const auto cols = body["cols"].get<std::uint16_t>();
         done = co_await exec.resize(rows, cols, Deadline::after(kControlTimeout));
@@ -217,7 +242,7 @@ Result<void> ExecSocket::acknowledge(Session& session, const json& body) {
     engine::Exec& exec = *session.opening.exec;
     const auto offset = body["offset"].get<std::uint64_t>();
     engine::Output& output = body["stream"] == "stderr" ? exec.err() : exec.out();
-    if (offset > output.size()) return bad_field("offset", "an offset that was sent", std::to_string(offset));
+    if (offset > output.size()) return field_error("offset", "an offset that was sent", std::to_string(offset));
     session.follower.acknowledged_only();
     output.consumed(offset);
     return Result<void>{};
@@ -229,7 +254,7 @@ asio::awaitable<void> ExecSocket::run() {
         co_await refuse(opened.error());
         co_return;
     }
-    const Deadline deadline = wait_deadline(opened->order.request.timeout_ms, ceiling_);
+    const Deadline deadline = wait_deadline(opened->order.request.timeout_ms, ceiling_.max_exec_ms);
     Session session{executor_, socket_, *std::move(opened), deadline};
     ExecOrder& order = session.opening.order;
     if (order.input) (void)co_await session.input.push(*std::move(order.input));  // into an empty queue: never waits
@@ -243,10 +268,10 @@ asio::awaitable<void> ExecSocket::run() {
 
 asio::awaitable<Result<void>> exec_socket(Exchange& exchange) {
     SBX_CO_TRY(engine::SandboxPtr sandbox, find_sandbox(exchange));
-    const policies::TenantLimits ceiling = ceiling_of(exchange);
+    SBX_CO_TRY(const policies::TenantLimits ceiling, tenant_limits(exchange));
     SBX_CO_TRY(const std::unique_ptr<WebSocket> socket, co_await exchange.upgrade());
     const auto executor = co_await asio::this_coro::executor;
-    ExecSocket session{executor, *socket, std::move(sandbox), ceiling};
+    ExecSocket session{executor, *socket, std::move(sandbox), ceiling, exchange.request_id()};
     co_await session.run();
     co_return Result<void>{};
 }

@@ -24,7 +24,8 @@ namespace sandboxd::api {
 class ExecSocket {
 public:
     // All must outlive it.
-    ExecSocket(asio::any_io_executor executor, WebSocket& socket, engine::SandboxPtr sandbox, policies::TenantLimits ceiling);
+    ExecSocket(asio::any_io_executor executor, WebSocket& socket, engine::SandboxPtr sandbox, policies::TenantLimits ceiling,
+               std::string request_id);
 
     // Completes when the connection is closed.
     [[nodiscard]] asio::awaitable<void> run();
@@ -40,8 +41,8 @@ private:
     struct Session;
 
     [[nodiscard]] asio::awaitable<Result<Opening>> open();
-    [[nodiscard]] asio::awaitable<Result<Opening>> start(std::string text);
-    [[nodiscard]] Result<Opening> attach(const std::string& text);
+    [[nodiscard]] asio::awaitable<Result<Opening>> start(ExecOrder order);
+    [[nodiscard]] Result<Opening> attach(const nlohmann::json& body);
     [[nodiscard]] asio::awaitable<Result<void>> send_started(Session& session);
     [[nodiscard]] asio::awaitable<Result<void>> write_side(Session& session);
     [[nodiscard]] asio::awaitable<Result<void>> read_side(Session& session);
@@ -54,6 +55,7 @@ private:
     WebSocket& socket_;
     engine::SandboxPtr sandbox_;
     policies::TenantLimits ceiling_;
+    std::string request_id_;  // what the log says about our faults
 };
 
 // The close code that says to a client whose fault an error was: 1008 its own, 1011 ours.

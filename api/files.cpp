@@ -17,7 +17,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::uint64_t kDepthMax = 64;
-constexpr std::uint64_t kEntriesMax = 100'000;
+constexpr std::uint64_t kEntriesMax = 10'000;
 
 std::string octal(std::uint32_t mode) {
     std::string out = "0000";
@@ -46,15 +46,19 @@ asio::awaitable<Result<void>> list_files(Exchange& exchange) {
     SBX_CO_TRY(const std::unique_ptr<engine::FileListing> listing,
                co_await sandbox->files().list(path, static_cast<std::uint32_t>(depth), static_cast<std::uint32_t>(limit),
                                               std::move(user), deadline));
-    json entries = json::array();
+    // Written entry by entry: as values a long listing takes many times the memory of its text.
+    std::string entries;
     while (true) {
         SBX_CO_TRY(const std::optional<engine::FileInfo> entry, co_await listing->next(deadline));
         if (!entry) break;
-        entries.push_back(file_json(*entry));
+        if (!entries.empty()) entries += ',';
+        entries += file_json(*entry).dump();
     }
-    json answer = {{"path", encode(path, Encoding::text)}, {"truncated", listing->truncated()}};
-    answer["entries"] = std::move(entries);
-    Response response = json_response(200, answer);
+    const json rest = {{"path", encode(path, Encoding::text)}, {"truncated", listing->truncated()}};
+    Response response;
+    response.body = rest.dump();
+    response.body.back() = ',';  // was the closing brace
+    response.body += "\"entries\":[" + entries + "]}";
     co_return co_await exchange.respond(std::move(response));
 }
 
@@ -90,7 +94,7 @@ constexpr Schema kMoveSchema{"MoveRequest", kMoveFields};
 
 Result<engine::User> user_of(const json& body) {
     if (!body.contains("user")) return engine::User{};
-    return engine::parse_user(body["user"].get_ref<const std::string&>());
+    return parse_user(body["user"].get_ref<const std::string&>());
 }
 
 asio::awaitable<Result<void>> make_directory(Exchange& exchange) {

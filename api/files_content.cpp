@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "api/errors.hpp"
 #include "api/exec_params.hpp"
 #include "api/exec_routes.hpp"
 #include "api/files_info.hpp"
@@ -81,8 +82,11 @@ asio::awaitable<Result<void>> get_file(Exchange& exchange) {
     const RangeAnswer wanted = wanted_range(exchange, etag, info.size);
     ByteRange range{0, info.size};
     if (wanted.kind == RangeKind::unsatisfiable) {
-        co_return Error{Errc::range_not_satisfiable, "Range", "the file has " + std::to_string(info.size) + " bytes"}
-            .fact("size", static_cast<std::int64_t>(info.size));
+        const std::string size = std::to_string(info.size);
+        Error refusal = Error{Errc::range_not_satisfiable, "Range", "the file has " + size + " bytes"}.fact("size", static_cast<std::int64_t>(info.size));
+        Response answer = error_response(refusal);
+        answer.headers.emplace_back("Content-Range", "bytes */" + size);
+        co_return co_await exchange.respond(std::move(answer));
     }
     if (wanted.kind == RangeKind::part) {
         range = wanted.range;

@@ -10,7 +10,8 @@
 // RFC 9110, sections 13 and 14, as far as downloads need them. Pure.
 namespace sandboxd::api {
 
-// A strong validator: every change of a file's content changes one of its parts.
+// A strong validator as far as the kernel's time stamps go: a change of the same size within one tick of them, or by a
+// program that sets them back, is not seen.
 [[nodiscard]] std::string etag_of(const engine::FileInfo& info);
 
 // Whether an If-None-Match header names the tag (weak comparison, lists, "*").

@@ -21,8 +21,8 @@ struct Route {
     std::string_view method;
     std::string_view pattern;       // "/v1/sandboxes/{id}"
     Handler handler = nullptr;
-    std::string_view operation_id;  // "createSandbox"
-    std::string_view summary;
+    std::string_view operation_id = {};  // "createSandbox"
+    std::string_view summary = {};
     Auth auth = Auth::key;
     const Schema* body = nullptr;             // JSON body; null: none, or not JSON
     std::span<const Field> query = {};        // query parameters; "metadata.*" allows all that begin with "metadata."

@@ -1,3 +1,6 @@
+#include <boost/asio/cancellation_state.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <nlohmann/json.hpp>
@@ -9,6 +12,7 @@
 #include "api/exec_schema.hpp"
 #include "api/exec_serve.hpp"
 #include "api/json.hpp"
+#include "api/sandbox_ref.hpp"
 #include "sandboxd/core/log.hpp"
 #include "sandboxd/engine/engine.hpp"
 
@@ -20,13 +24,14 @@ using nlohmann::json;
 
 constexpr std::uint64_t kDefaultTimeoutMs = 60'000;
 constexpr auto kCreateTimeout = std::chrono::seconds{30};
-constexpr auto kStartTimeout = std::chrono::seconds{30};
 constexpr auto kDestroyTimeout = std::chrono::seconds{60};
 // If this process dies in the middle of a run, nobody destroys the sandbox; its own time to live does, which counts
 // from the end of the program.
 constexpr std::uint64_t kOrphanSeconds = 30;
 
 asio::awaitable<void> destroy(engine::Engine& engine, engine::SandboxPtr sandbox) {
+    // Also when the server is on its way down.
+    co_await asio::this_coro::reset_cancellation_state(asio::disable_cancellation());
     const SandboxId id = sandbox->record().id;
     auto destroyed = co_await engine.destroy(std::move(sandbox), "run ended", Deadline::after(kDestroyTimeout));
     if (destroyed || destroyed.error().is(Errc::gone) || destroyed.error().is(Errc::not_found)) co_return;
@@ -52,51 +57,60 @@ private:
 Result<engine::CreateRequest> parse_sandbox(const json& body, const policies::TenantLimits& ceiling) {
     engine::CreateRequest request;
     request.template_name = body.value("template", request.template_name);
+    request.limits = default_limits(ceiling);
     if (body.contains("limits")) {
-        SBX_TRY(request.limits, parse_limits(body["limits"], ceiling));
+        SBX_TRY(request.limits, parse_limits(body["limits"], ceiling, request.limits));
     }
     if (body.contains("network")) {
         SBX_TRY(request.network, parse_network(body["network"]));
     }
     request.allow_root = ceiling.allow_root;
-    request.timeout_s = kOrphanSeconds;
+    request.timeout_s = std::min<std::uint64_t>(kOrphanSeconds, ceiling.max_timeout_s);
     return request;
 }
 
-Result<ExecOrder> parse_run(const json& body, const policies::TenantLimits& ceiling) {
-    ExecOrder order;
+// A run as its body said it.
+struct RunOrder {
+    std::string language;
+    engine::CreateRequest sandbox;
+    ExecOrder exec;
+};
+
+// Takes the text and lets go of it: it may be large, and the program may run for long.
+Result<RunOrder> parse_run(std::string text, const policies::TenantLimits& ceiling) {
+    SBX_TRY(json body, parse_json(text, kRunSchema));
+    RunOrder run;
+    run.language = body["language"].get<std::string>();
     SBX_TRY(auto files, parse_files(body));
-    SBX_TRY(CodeProgram program, code_program(body["language"].get<std::string>(), body["code"].get<std::string>(), std::move(files)));
-    order.request.argv = std::move(program.argv);
-    order.request.files = std::move(program.files);
-    SBX_TRY(order.request.env, parse_env(body));
-    SBX_TRY(order.request.timeout_ms, parse_timeout(body, kDefaultTimeoutMs, ceiling));
-    SBX_TRY(order.input, parse_input(body));
-    order.request.stdin_mode = order.input ? engine::StdinMode::pipe : engine::StdinMode::closed;
-    order.encoding = parse_encoding(body);
-    return order;
+    SBX_TRY(CodeProgram program, code_program(run.language, std::move(body["code"].get_ref<std::string&>()), std::move(files)));
+    run.exec.request.argv = std::move(program.argv);
+    run.exec.request.files = std::move(program.files);
+    SBX_TRY(run.exec.request.env, parse_env(body));
+    SBX_TRY(run.exec.request.timeout_ms, parse_timeout(body, kDefaultTimeoutMs, ceiling));
+    SBX_TRY(run.exec.input, parse_input(body));
+    run.exec.request.stdin_mode = run.exec.input ? engine::StdinMode::pipe : engine::StdinMode::closed;
+    run.exec.encoding = parse_encoding(body);
+    SBX_TRY(run.sandbox, parse_sandbox(body, ceiling));
+    return run;
 }
 
 asio::awaitable<Result<void>> post_run(Exchange& exchange) {
-    SBX_CO_TRY(const std::string text, co_await exchange.body());
-    SBX_CO_TRY(const json body, parse_json(text, kRunSchema));
-    const policies::TenantLimits ceiling = ceiling_of(exchange);
     StartedExec started;
-    SBX_CO_TRY(started.order, parse_run(body, ceiling));
-    SBX_CO_TRY(engine::CreateRequest create, parse_sandbox(body, ceiling));
+    SBX_CO_TRY(started.format, wanted_stream(exchange));
+    SBX_CO_TRY(const policies::TenantLimits ceiling, tenant_limits(exchange));
+    started.max_exec_ms = ceiling.max_exec_ms;
+    SBX_CO_TRY(std::string text, co_await exchange.body());
+    SBX_CO_TRY(RunOrder run, parse_run(std::move(text), ceiling));
     SBX_CO_TRY(engine::SandboxPtr made,
-               co_await exchange.engine().create(exchange.caller().tenant, std::move(create), Deadline::after(kCreateTimeout)));
+               co_await exchange.engine().create(exchange.caller().tenant, std::move(run.sandbox), Deadline::after(kCreateTimeout)));
     const RunSandbox sandbox{exchange, std::move(made)};
     started.sandbox = sandbox.get();
     started.rest = Rest::gone;
-    // Files may be large and are needed once.
-    engine::ExecRequest request = std::exchange(started.order.request, {});
-    started.order.request.timeout_ms = request.timeout_ms;
-    started.order.request.on_output_limit = request.on_output_limit;
-    auto exec = co_await started.sandbox->exec(std::move(request), Deadline::after(kStartTimeout));
-    if (!exec) co_return explain_start(std::move(exec).error(), body["language"].get<std::string>());
+    auto exec = co_await start_exec(*started.sandbox, run.exec);
+    if (!exec) co_return explain_start(std::move(exec).error(), run.language);
     started.exec = *std::move(exec);
-    co_return co_await serve_exec(exchange, std::move(started), wanted_stream(exchange));
+    started.order = std::move(run.exec);
+    co_return co_await serve_exec(exchange, std::move(started));
 }
 
 constexpr std::array kRoutes{

@@ -136,6 +136,8 @@ Result<void> check_object(const Schema& schema, std::string_view path, const jso
 
 }  // namespace
 
+Result<void> check_json(const json& value, const Schema& schema) { return check_object(schema, "", value); }
+
 Result<json> parse_json(std::string_view text, const Schema& schema) {
     // No body at all asks for nothing but defaults.
     SBX_TRY(json value, parse_json_text(text.empty() ? std::string_view{"{}"} : text));

@@ -28,7 +28,7 @@ struct Field {
     std::string_view name;
     Type type = Type::string;
     bool required = false;
-    std::string_view description;
+    std::string_view description = {};
     double min = std::numeric_limits<double>::lowest();   // of a number; of the length of a string, array or map
     double max = std::numeric_limits<double>::max();
     std::span<const std::string_view> values = {};        // the only strings allowed
@@ -48,5 +48,8 @@ struct Schema {
 // one is present. invalid_argument with facts field, expected and got; the message names the field by its path
 // ("limits.memory_mb"). Depth and size of the text are bounded.
 [[nodiscard]] Result<nlohmann::json> parse_json(std::string_view text, const Schema& schema);
+
+// The same for JSON that is parsed already.
+[[nodiscard]] Result<void> check_json(const nlohmann::json& value, const Schema& schema);
 
 }  // namespace sandboxd::api

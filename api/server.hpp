@@ -24,9 +24,9 @@ struct ServerConfig {
     TenantId root_tenant;                              // of a peer with uid 0 on the Unix socket, who needs no key
     std::uint64_t request_bytes_max = 32ULL << 20;     // bodies that are read as a whole
     std::uint32_t connections_max = 4096;              // over all listeners; more are told 503 and closed
-    std::chrono::seconds idle = std::chrono::seconds{75};      // between two requests of a connection
-    std::chrono::seconds header = std::chrono::seconds{10};    // from a request's first byte to the end of its header
-    std::chrono::seconds progress = std::chrono::seconds{60};  // for 256 KiB, in either direction
+    std::chrono::milliseconds idle = std::chrono::seconds{75};      // between two requests of a connection
+    std::chrono::milliseconds header = std::chrono::seconds{10};    // from a request's first byte to the end of its header
+    std::chrono::milliseconds progress = std::chrono::seconds{60};  // for 256 KiB, in either direction
 };
 
 struct TlsFiles {  // PEM texts

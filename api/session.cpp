@@ -79,7 +79,7 @@ Result<void> Session::check_header() const {
     }
     if (header.version() != 10 && header.version() != 11) return bad("HTTP/1.0 or HTTP/1.1 is spoken here");
     const bool coded = header.count(http::field::transfer_encoding) != 0;
-    if (coded && (header.version() < 11 || header.count(http::field::content_length) != 0 || header.count(http::field::transfer_encoding) > 1 || !header.chunked())) {
+    if (coded && (header.version() < 11 || header.count(http::field::content_length) != 0 || !beast::iequals(header[http::field::transfer_encoding], "chunked"))) {
         return bad("Transfer-Encoding must be chunked, alone, and without Content-Length");
     }
     if (header.count(http::field::host) > 1 || (header.version() == 11 && header.count(http::field::host) == 0)) return bad("Host must be there once");

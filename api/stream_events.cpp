@@ -171,22 +171,28 @@ bool same_type(std::string_view one, std::string_view other) noexcept {
 
 }  // namespace
 
-std::optional<StreamFormat> wanted_stream(const Exchange& exchange) {
+Result<std::optional<StreamFormat>> wanted_stream(const Exchange& exchange) {
+    const std::string_view header = exchange.header("Accept").value_or("");
     std::optional<StreamFormat> best;
+    if (trimmed(header).empty()) return best;
     int best_quality = 0;
-    std::string_view rest = exchange.header("Accept").value_or("");
-    while (!rest.empty()) {
+    bool anything = false;
+    for (std::string_view rest = header; !rest.empty();) {
         const Accepted accepted = parse_accepted(cut(rest, ','));
+        // Wildcards say nothing about streams: they neither ask for one nor win over one.
+        const bool wild = same_type(accepted.type, "*/*") || same_type(accepted.type, "application/*");
+        if (wild && accepted.quality > 0) anything = true;
         if (accepted.quality <= best_quality) continue;  // of equals the first one
         std::optional<StreamFormat> format;
         if (same_type(accepted.type, "application/x-ndjson")) format = StreamFormat::ndjson;
         if (same_type(accepted.type, "text/event-stream")) format = StreamFormat::sse;
-        // Wildcards say nothing about streams: they neither ask for one nor win over one.
         if (!format && !same_type(accepted.type, "application/json")) continue;
         best = format;
         best_quality = accepted.quality;
     }
-    return best;
+    if (best_quality > 0 || anything) return best;
+    constexpr std::string_view kOffered = "application/json, application/x-ndjson or text/event-stream";
+    return Error{Errc::not_acceptable, "Accept", "this can be answered as " + std::string{kOffered}}.fact("expected", std::string{kOffered});
 }
 
 }  // namespace sandboxd::api

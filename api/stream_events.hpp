@@ -75,7 +75,7 @@ private:
     WebSocket& socket_;
 };
 
-// The format that the Accept header prefers over plain JSON; nothing: JSON.
-[[nodiscard]] std::optional<StreamFormat> wanted_stream(const Exchange& exchange);
+// The format that the Accept header prefers over plain JSON; nothing: JSON. not_acceptable when it takes none of them.
+[[nodiscard]] Result<std::optional<StreamFormat>> wanted_stream(const Exchange& exchange);
 
 }  // namespace sandboxd::api

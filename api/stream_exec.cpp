@@ -74,6 +74,12 @@ asio::awaitable<Result<void>> ExecFollower::stream(EventSink& sink, std::uint64_
 }
 
 asio::awaitable<Result<void>> ExecFollower::take(engine::Output& output, InlineOutput& into, engine::OverLimit mode) {
+    auto taken = co_await take_pieces(output, into, mode);
+    if (!taken) abort();  // nobody reads what the program may be waiting to write
+    co_return std::move(taken);
+}
+
+asio::awaitable<Result<void>> ExecFollower::take_pieces(engine::Output& output, InlineOutput& into, engine::OverLimit mode) {
     OutputReader reader{output, output.first_offset(), end_};
     while (!aborted_) {
         SBX_CO_TRY(const std::span<const std::byte> piece, co_await reader.next());

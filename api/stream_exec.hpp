@@ -55,6 +55,7 @@ private:
     [[nodiscard]] asio::awaitable<Result<void>> pump(engine::Output& output, StreamKind kind, std::uint64_t offset, EventSink& sink);
     [[nodiscard]] asio::awaitable<Result<void>> pump_pieces(engine::Output& output, StreamKind kind, std::uint64_t offset, EventSink& sink);
     [[nodiscard]] asio::awaitable<Result<void>> take(engine::Output& output, InlineOutput& into, engine::OverLimit mode);
+    [[nodiscard]] asio::awaitable<Result<void>> take_pieces(engine::Output& output, InlineOutput& into, engine::OverLimit mode);
 
     engine::ExecPtr exec_;
     Deadline deadline_;

@@ -42,7 +42,7 @@ Result<void> clear_capabilities() {
 
 // Everything that the process does after its start. Default: EPERM, so that a forgotten call shows as an error.
 constexpr int kAllowed[] = {
-    SCMP_SYS(accept4), SCMP_SYS(brk), SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(clock_nanosleep), SCMP_SYS(clone3),
+    SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(brk), SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(clock_nanosleep), SCMP_SYS(clone3),
     SCMP_SYS(clone), SCMP_SYS(close), SCMP_SYS(close_range), SCMP_SYS(copy_file_range), SCMP_SYS(dup), SCMP_SYS(dup3), SCMP_SYS(epoll_create1),
     SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_wait), SCMP_SYS(eventfd2), SCMP_SYS(exit), SCMP_SYS(exit_group),
     SCMP_SYS(fadvise64), SCMP_SYS(fallocate), SCMP_SYS(fchmod), SCMP_SYS(fcntl), SCMP_SYS(fdatasync), SCMP_SYS(flock), SCMP_SYS(fstat), SCMP_SYS(fstatfs),
@@ -94,7 +94,7 @@ Result<void> load_landlock(const std::string& own_folder) {
     SBX_CHECK(allow_below(ruleset.get(), own_folder, kAll & ~LANDLOCK_ACCESS_FS_EXECUTE));
     SBX_CHECK(allow_below(ruleset.get(), "/proc", kRead));          // its own figures for /metrics
     SBX_CHECK(allow_below(ruleset.get(), "/sys/fs/cgroup", kRead)); // counters of sandboxes, below folders that it was handed
-    SBX_CHECK(allow_below(ruleset.get(), "/dev/null", kRead | LANDLOCK_ACCESS_FS_WRITE_FILE));
+    SBX_CHECK(allow_below(ruleset.get(), "/dev/null", LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_WRITE_FILE));
     return check(::syscall(SYS_landlock_restrict_self, ruleset.get(), 0), "landlock_restrict_self");
 }
 

@@ -142,6 +142,7 @@ Result<std::optional<api::TlsFiles>> Program::tls() const {
 
 asio::awaitable<void> Program::follow(control::Client& monitor) {
     co_await monitor.run();
+    if (stopping_) co_return;  // this is our own end
     monitor_gone_ = true;
     ask_to_stop();
 }

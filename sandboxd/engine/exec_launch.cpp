@@ -185,7 +185,7 @@ std::string describe_command(const std::vector<std::string>& argv) {
     return out + "...";
 }
 
-Error exec_failure(Error error, const std::string& program) {
+Error exec_failure(Error error, const std::string& program, const std::string& cwd) {
     std::string step;
     for (const auto& [key, value] : error.facts()) {
         if (key == "step" && std::holds_alternative<std::string>(value)) step = std::get<std::string>(value);
@@ -200,7 +200,7 @@ Error exec_failure(Error error, const std::string& program) {
     if (step == "exec" && error.is_errno(ENOEXEC)) {
         return refusal(Errc::invalid_argument, program + " is no program that this machine can run").fact("command", program);
     }
-    if (step == "cwd") return refusal(Errc::invalid_argument, "can't change to cwd: " + error.code().message()).fact("field", std::string{"cwd"});
+    if (step == "cwd") return refusal(Errc::invalid_argument, "can't change to the folder " + cwd + ": " + error.code().message()).fact("field", std::string{"cwd"});
     if (step == "ids" && error.is_errno(EPERM)) {
         return refusal(Errc::forbidden, "this sandbox does not allow the user root").fact("rule", std::string{"allow_root"});
     }

@@ -41,6 +41,6 @@ struct ExecLaunch {
 // The command for people: arguments that need it are quoted, at most 1 KiB.
 [[nodiscard]] std::string describe_command(const std::vector<std::string>& argv);
 // What the agent's refusal means to the caller.
-[[nodiscard]] Error exec_failure(Error error, const std::string& program);
+[[nodiscard]] Error exec_failure(Error error, const std::string& program, const std::string& cwd);
 
 }  // namespace sandboxd::engine

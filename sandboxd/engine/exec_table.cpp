@@ -79,7 +79,7 @@ asio::awaitable<void> ExecTable::launch(std::shared_ptr<Launch> launch) {
     } began{*this, launch->plan.number};
     auto asked = co_await ask_agent(launch);
     if (!asked) {
-        launch->result = exec_failure(std::move(asked).error(), launch->plan.program);
+        launch->result = exec_failure(std::move(asked).error(), launch->plan.program, launch->plan.cwd);
         launch->done.notify();
         co_return;
     }

@@ -1,6 +1,7 @@
 #pragma once
 
-#include <boost/asio/bind_executor.hpp>
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/cancellation_signal.hpp>
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <deque>
@@ -128,10 +129,21 @@ public:
         const Route* route = match();
         if (!route) throw std::runtime_error{"no route for " + request};
         auto ended = [this](std::exception_ptr failure, Result<void> outcome) {
+            if (failure && cancelling_) {
+                cancelled = true;  // Asio's way of ending a cancelled coroutine
+                return;
+            }
             if (failure) std::rethrow_exception(failure);
             result = std::move(outcome);
         };
-        asio::co_spawn(io_, route->handler(*this), std::move(ended));
+        asio::co_spawn(io_, route->handler(*this), asio::bind_cancellation_slot(cancel_.slot(), std::move(ended)));
+        step();
+    }
+    // The server goes down.
+    void cancel() {
+        cancelling_ = true;
+        tasks_.cancel();
+        cancel_.emit(asio::cancellation_type::all);
         step();
     }
     void step() {
@@ -153,6 +165,7 @@ public:
         asio::co_spawn(io_, tasks_.join(Deadline::never()), joined);
         step();
     }
+    std::size_t tasks() const { return tasks_.size(); }
     bool done() const { return result.has_value(); }
     bool ok() const { return result.value().has_value(); }
     Error error() const { return result.value().error(); }
@@ -189,6 +202,7 @@ public:
         if (found == query_.end()) return std::nullopt;
         return found->second;
     }
+    std::vector<std::pair<std::string, std::string>> queries(std::string_view) const override { return {}; }
     std::optional<std::string_view> header(std::string_view name) const override {
         const auto found = headers.find(std::string{name});
         if (found == headers.end()) return std::nullopt;
@@ -256,6 +270,7 @@ public:
     bool finished = false;
     bool upgraded = false;
     bool write_fails = false;
+    bool cancelled = false;
     std::optional<Result<void>> result;  // of the handler
     std::shared_ptr<FakeSocket::Wire> wire;
 
@@ -306,6 +321,8 @@ private:
     std::map<std::string, std::string> query_;
     Caller caller_;
     std::string request_id_ = "r1";
+    asio::cancellation_signal cancel_;
+    bool cancelling_ = false;
     bool client_left_ = false;
     bool broken_ = false;
 };

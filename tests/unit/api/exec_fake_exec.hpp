@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -120,7 +121,9 @@ public:
         co_return Result<void>{};
     }
     asio::awaitable<Result<void>> send_signal(int number, engine::SignalScope scope, Deadline) override {
+        if (signal_error && status_ == engine::ExecStatus::running) co_return *signal_error;
         signals.emplace_back(number, scope);
+        if (signal_error) co_return *signal_error;
         if (on_signal) on_signal(*this, number);
         co_return Result<void>{};
     }
@@ -134,6 +137,7 @@ public:
     bool stdin_full = false;
     bool stdin_refused = false;
     std::vector<std::pair<int, engine::SignalScope>> signals;
+    std::optional<Error> signal_error;
     std::vector<std::pair<int, int>> sizes;
     std::function<void(FakeExec&)> on_input;
     std::function<void(FakeExec&, int)> on_signal;

@@ -114,10 +114,10 @@ TEST_CASE("a request that cannot be meant is refused and names the field") {
     }
 }
 
-TEST_CASE("more than the tenant's ceiling is refused with what was asked and what is allowed") {
+TEST_CASE("more than the tenant's ceiling or the sandbox's limit is refused with what was asked and what is allowed") {
     Bench bench;
     bench.engine.limits.max_exec_ms = 10'000;
-    bench.engine.limits.per_sandbox.output_bytes = 8 << 20;
+    bench.sandbox->facts.limits.output_bytes = 8 << 20;
     const std::string body = GENERATE(R"({"argv":["a"],"timeout_ms":10001})", R"({"argv":["a"],"output_mb":9})");
     FakeExchange exchange{bench.io, bench.engine};
     exchange.start("POST " + kExecPath, body);
@@ -244,6 +244,30 @@ TEST_CASE("a client that leaves has its program killed with all its processes") 
     CHECK(bench.exec().signals[0] == std::pair{SIGKILL, SignalScope::tree});
 }
 
+TEST_CASE("a program whose output cannot be read is killed, since its answer names no exec") {
+    Bench bench;
+    FakeExchange exchange{bench.io, bench.engine};
+    exchange.start("POST " + kExecPath, R"({"argv":["a"],"on_output_limit":"block"})");
+    CHECK_FALSE(exchange.done());
+    bench.exec().output.read_fails = true;
+    bench.exec().output.append("x");
+    exchange.step();
+    // Without waiting for the program, which waits for a reader.
+    REQUIRE(exchange.done());
+    CHECK(exchange.error().is(Errc::internal));
+    CHECK(bench.exec().signals == std::vector<std::pair<int, SignalScope>>{{SIGKILL, SignalScope::tree}});
+}
+
+TEST_CASE("a client that takes none of our formats is refused before its program starts") {
+    Bench bench;
+    FakeExchange exchange{bench.io, bench.engine};
+    exchange.headers["Accept"] = "text/html";
+    exchange.start("POST " + kExecPath, R"({"argv":["a"]})");
+    REQUIRE_FALSE(exchange.ok());
+    CHECK(exchange.error().is(Errc::not_acceptable));
+    CHECK(bench.sandbox->started.empty());
+}
+
 TEST_CASE("a detached program is answered at once and outlives its client") {
     Bench bench;
     FakeExchange exchange{bench.io, bench.engine};
@@ -349,7 +373,31 @@ TEST_CASE("deleting an exec asks it to end and then kills what is left of its pr
     FakeExchange again{running.bench.io, running.bench.engine};
     again.start("DELETE " + running.path);
     CHECK(again.json()["status"] == "signaled");
-    CHECK(running.bench.exec().signals == expected);
+    // What it left in the background goes too.
+    REQUIRE(running.bench.exec().signals.size() == 3);
+    CHECK(running.bench.exec().signals.back() == std::pair{SIGKILL, SignalScope::tree});
+}
+
+TEST_CASE("what an ended program left in the background can be signalled, and it is no error when nothing is left") {
+    Running running;
+    running.bench.exec().exit(3);
+    running.bench.exec().signal_error = GENERATE(std::optional<Error>{}, std::optional<Error>{Error{Errc::conflict, "exec", "has ended"}});
+    FakeExchange exchange{running.bench.io, running.bench.engine};
+    exchange.start("DELETE " + running.path + "?signal=KILL");
+    REQUIRE(exchange.ok());
+    CHECK(exchange.json()["status"] == "exited");
+    CHECK(running.bench.exec().signals == std::vector<std::pair<int, SignalScope>>{{SIGKILL, SignalScope::tree}});
+}
+
+TEST_CASE("a running program that cannot be signalled is an error") {
+    Running running;
+    running.bench.exec().signal_error = Error{Errc::unavailable, "agent", "does not answer"};
+    const std::string query = GENERATE("", "?signal=TERM");
+    FakeExchange exchange{running.bench.io, running.bench.engine};
+    exchange.start("DELETE " + running.path + query);
+    REQUIRE_FALSE(exchange.ok());
+    CHECK(exchange.error().is(Errc::unavailable));
+    running.bench.exec().exit();
 }
 
 TEST_CASE("a given signal goes to the scope asked for, and nothing else happens") {

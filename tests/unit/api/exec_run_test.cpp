@@ -83,7 +83,7 @@ TEST_CASE("files, environment, stdin, limits and template of a run arrive") {
 }
 
 TEST_CASE("the code's file gives way to any spelling of an uploaded one") {
-    const std::string uploaded = GENERATE("./main.py", "sub/../main.py", "main.py/x.py");
+    const std::string uploaded = GENERATE("./main.py", "sub/../main.py", "main.py/x.py", "/home/user/main.py", "/tmp/../home/user//main.py", "../user/main.py");
     RunBench bench;
     bench.program(prints_and_exits);
     FakeExchange exchange{bench.io, bench.engine};
@@ -113,6 +113,46 @@ TEST_CASE("a run that cannot be meant makes no sandbox") {
         CHECK(exchange.bad_field() == field);
         CHECK(bench.engine.created.empty());
     }
+}
+
+TEST_CASE("defaults of a run give way to lower ceilings, what it asks for does not") {
+    RunBench bench;
+    bench.program(prints_and_exits);
+    bench.engine.limits.per_sandbox.memory_bytes = std::uint64_t{100} << 20;
+    bench.engine.limits.max_timeout_s = 7;
+    FakeExchange exchange{bench.io, bench.engine};
+    exchange.start("POST /v1/run", R"({"language":"python","code":"1"})");
+    REQUIRE(exchange.ok());
+    CHECK(bench.engine.created.at(0).limits.memory_bytes == std::uint64_t{100} << 20);
+    CHECK(bench.engine.created.at(0).timeout_s == 7);
+    exchange.finish_tasks();
+    FakeExchange more{bench.io, bench.engine};
+    more.start("POST /v1/run", R"({"language":"python","code":"1","limits":{"memory_mb":101}})");
+    REQUIRE_FALSE(more.ok());
+    CHECK(more.error().is(Errc::limit_exceeded));
+    CHECK(bench.engine.created.size() == 1);
+}
+
+TEST_CASE("a client that takes none of our formats gets no sandbox") {
+    Bench bench;
+    FakeExchange exchange{bench.io, bench.engine};
+    exchange.headers["Accept"] = "image/png";
+    exchange.start("POST /v1/run", R"({"language":"python","code":"1"})");
+    REQUIRE_FALSE(exchange.ok());
+    CHECK(exchange.error().is(Errc::not_acceptable));
+    CHECK(bench.engine.created.empty());
+}
+
+TEST_CASE("a run whose handler is cancelled has its sandbox destroyed all the same") {
+    RunBench bench;
+    bench.program([](FakeExec&) {});
+    FakeExchange exchange{bench.io, bench.engine};
+    exchange.start("POST /v1/run", R"({"language":"bash","code":"sleep 60"})");
+    CHECK_FALSE(exchange.done());
+    exchange.cancel();
+    CHECK(exchange.cancelled);
+    exchange.finish_tasks();
+    CHECK(bench.engine.destroyed.size() == 1);
 }
 
 TEST_CASE("a template without the language's interpreter says so") {
@@ -240,6 +280,8 @@ TEST_CASE("a stream that breaks on our side ends with an error event and no prop
     CHECK_FALSE(exchange.finished);
     CHECK(exchange.lines().back()["type"] == "error");
     CHECK(exchange.lines().back()["error"]["code"] == "internal");
+    // What was internal is for the log.
+    CHECK_THAT(exchange.streamed, !Catch::Contains("spool"));
     exchange.finish_tasks();
 }
 

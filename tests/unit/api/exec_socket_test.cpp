@@ -93,6 +93,30 @@ TEST_CASE("a terminal is one stream and can be resized") {
     CHECK(connection.exchange.ok());
 }
 
+TEST_CASE("a terminal's input is not closed, and the client is told what to send instead") {
+    Bench bench;
+    Connection connection{bench, start({{"pty", true}})};
+    connection.say({{"type", "stdin_close"}});
+    CHECK(connection.last()["type"] == "error");
+    CHECK_THAT(connection.last()["error"]["message"].get<std::string>(), Catch::Contains("\\u0004"));
+    CHECK_FALSE(connection.wire.close_code);
+    connection.say({{"type", "stdin"}, {"data", "still"}});
+    CHECK(bench.exec().input == "still");
+    CHECK_FALSE(bench.exec().input_closed);
+    bench.exec().output.finish();
+    bench.exec().end(ExecStatus::exited);
+    connection.exchange.step();
+    CHECK(connection.wire.close_code == 1000);
+}
+
+TEST_CASE("a connection that is cancelled leaves its program running") {
+    Bench bench;
+    Connection connection{bench, start()};
+    connection.exchange.cancel();
+    CHECK((connection.exchange.cancelled || connection.exchange.done()));
+    CHECK(bench.exec().signals.empty());
+}
+
 TEST_CASE("signals go to the program, its group or all its processes") {
     Bench bench;
     Connection connection{bench, start()};
@@ -264,6 +288,8 @@ TEST_CASE("a client that breaks the protocol is told why and closed, the program
     const std::vector<std::pair<json, std::string>> cases{
         {json{{"type", "dance"}}, "type"},
         {json{{"data", "x"}}, "type"},
+        {json{{"type", 5}}, "type"},
+        {json::array({"stdin"}), "type"},
         {json{{"type", "stdin"}}, "data"},
         {json{{"type", "stdin"}, {"data", "x"}, {"more", 1}}, "more"},
         {json{{"type", "signal"}, {"signal", "NO"}}, "signal"},

@@ -64,14 +64,26 @@ TEST_CASE("the Accept header chooses a stream only when it names one over JSON")
         {"application/json, text/event-stream", std::nullopt},
         {"application/json;q=0.4, text/event-stream;q=0.5", StreamFormat::sse},
         {"text/event-stream;q=0, application/x-ndjson;q=0.1", StreamFormat::ndjson},
-        {"text/event-stream;q=0", std::nullopt},
+        {"text/event-stream;q=0, */*;q=0.1", std::nullopt},
+        {"application/*", std::nullopt},
+        {" ", std::nullopt},
         {"text/html, application/x-ndjson, text/event-stream", StreamFormat::ndjson},
     };
     for (const auto& [header, format] : cases) {
         CAPTURE(header);
         FakeExchange exchange{bench.io, bench.engine};
         if (!header.empty()) exchange.headers["Accept"] = header;
-        CHECK((wanted_stream(exchange) == format));
+        const auto wanted = wanted_stream(exchange);
+        REQUIRE(wanted.has_value());
+        CHECK((*wanted == format));
+    }
+    for (const std::string header : {"text/html", "text/event-stream;q=0", "application/json;q=0", "image/*, text/plain", "json"}) {
+        CAPTURE(header);
+        FakeExchange exchange{bench.io, bench.engine};
+        exchange.headers["Accept"] = header;
+        const auto wanted = wanted_stream(exchange);
+        REQUIRE_FALSE(wanted.has_value());
+        CHECK(wanted.error().is(Errc::not_acceptable));
     }
 }
 

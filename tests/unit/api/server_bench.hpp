@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <boost/asio/io_context.hpp>
 #include <catch2/catch.hpp>
 #include <map>
 #include <memory>

@@ -19,7 +19,7 @@ TEST_CASE("targets are decoded segment by segment") {
 }
 
 TEST_CASE("a literal segment comes before a parameter, whatever the order of the rows") {
-    constexpr std::array kRows{
+    static constexpr std::array kRows{
         Route{.method = "GET", .pattern = "/v1/{id}/exec/{exec_id}", .operation_id = "one"},
         Route{.method = "GET", .pattern = "/v1/{id}/exec/ws", .operation_id = "socket"},
         Route{.method = "DELETE", .pattern = "/v1/{id}/exec/{exec_id}", .operation_id = "end"},
@@ -37,8 +37,8 @@ TEST_CASE("a literal segment comes before a parameter, whatever the order of the
 }
 
 TEST_CASE("query parameters are held against the route's fields") {
-    constexpr std::array<std::string_view, 2> kStreams{"stdout", "stderr"};
-    constexpr std::array kFields{
+    static constexpr std::array<std::string_view, 2> kStreams{"stdout", "stderr"};
+    static constexpr std::array kFields{
         Field{.name = "path", .required = true, .description = "p"},
         Field{.name = "follow", .type = Type::boolean, .description = "f"},
         Field{.name = "offset", .type = Type::integer, .description = "o", .min = 0},

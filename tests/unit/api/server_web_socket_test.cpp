@@ -66,6 +66,7 @@ TEST_CASE("a WebSocket carries text and binary messages both ways, and answers p
     client.send(frame(8, "\x03\xe8"));
     CHECK(read_frame(client).opcode == 8);
     CHECK(client.at_end());
+    client.close();
     bench.stop();
     CHECK(shared().gone == 1);
 }

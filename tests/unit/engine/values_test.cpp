@@ -312,11 +312,15 @@ TEST_CASE("what the agent says that failed becomes an answer that can be acted o
         agent::Failure failure;
         failure.error = error;
         failure.step = step;
-        return exec_failure(failure_error(failure, "exec"), "prog").errc();
+        return exec_failure(failure_error(failure, "exec"), "prog", "/nowhere").errc();
     };
     REQUIRE(mapped(ENOENT, agent::Step::exec) == Errc::command_not_found);
     REQUIRE(mapped(EACCES, agent::Step::exec) == Errc::forbidden);
     REQUIRE(mapped(ENOENT, agent::Step::cwd) == Errc::invalid_argument);
+    agent::Failure no_folder;
+    no_folder.error = ENOENT;
+    no_folder.step = agent::Step::cwd;
+    REQUIRE(exec_failure(failure_error(no_folder, "exec"), "prog", "/nowhere").message().find("/nowhere") != std::string::npos);
     REQUIRE(mapped(EPERM, agent::Step::ids) == Errc::forbidden);
     REQUIRE(mapped(EAGAIN, agent::Step::busy) == Errc::limit_exceeded);
     REQUIRE(mapped(EAGAIN, agent::Step::fork) == Errc::limit_exceeded);

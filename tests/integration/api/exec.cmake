@@ -1,0 +1,4 @@
+sandboxd_integration_test(api_exec_integration_test SOURCES exec_files_integration_test.cpp exec_integration_test.cpp
+    LINK sandboxd_api_exec sandboxd_manager sandboxd_config nlohmann_json::nlohmann_json)
+add_dependencies(api_exec_integration_test sandbox-init)
+target_compile_definitions(api_exec_integration_test PRIVATE SANDBOX_INIT="$<TARGET_FILE:sandbox-init>")
