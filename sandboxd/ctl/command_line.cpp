@@ -101,6 +101,8 @@ int run_command_line(int argc, char** argv) {
     add_logs(app, session);
     add_copy(app, session);
     add_admin(app, session);
+    add_doctor(app, session);
+    add_completion(app, session);
     SplitLine line = split_command(app, {argv + 1, argv + argc});
     session.command = std::move(line.command);
     session.has_command = line.has_command;

@@ -30,6 +30,7 @@ constexpr auto kAttemptPatience = std::chrono::seconds{5};
 constexpr auto kFirstPause = std::chrono::milliseconds{100};
 constexpr auto kLongestPause = std::chrono::milliseconds{2000};
 constexpr auto kGoodbye = std::chrono::milliseconds{500};
+constexpr auto kFarewell = std::chrono::seconds{2};
 constexpr std::size_t kOutboxMax = std::size_t{1} << 20;  // of input that waits to be sent; then it is read no further
 constexpr int kPatientInterrupts = 2;                     // a third Ctrl-C kills
 
@@ -66,7 +67,7 @@ private:
     ExecFrames::Handler handler();
     Result<void> open(Deadline deadline);
     Result<void> open_again();
-    [[nodiscard]] bool over() const { return exit_ || failure_ || (left_with_ && outbox_.empty() && !writing_); }
+    [[nodiscard]] bool over() const { return exit_ || failure_ || (left_with_ && (gone_ || !link_)); }
     void read_next();
     void take(Result<Message> message);
     void take_loss(Error error);
@@ -79,7 +80,8 @@ private:
     void await_signal();
     void await_resize();
     void take_signal(int signal);
-    void leave(int code);
+    enum class Farewell { none, to_the_program };
+    void leave(int code, Farewell farewell);
     void say_goodbye();
 
     const Target& target_;
@@ -104,6 +106,7 @@ private:
     std::optional<Error> failure_;
     std::unique_ptr<json> exit_;
     std::optional<int> left_with_;
+    bool gone_ = false;  // without waiting any longer
 };
 
 ExecFrames::Handler Conversation::handler() {
@@ -212,12 +215,14 @@ void Conversation::started(const json& event) {
 }
 
 Result<void> Conversation::output(Stream stream, std::string_view bytes) {
+    if (left_with_) return Result<void>{};
     auto written = write_out(stream == Stream::err ? STDERR_FILENO : STDOUT_FILENO, bytes);
-    if (written || left_with_) return Result<void>{};
+    if (written) return written;
     if (!written.error().is_errno(EPIPE)) return written;
     // As if the program had written to the reader that has gone.
-    if (options_.signals == Signals::forward) send(json{{"type", "signal"}, {"signal", "PIPE"}, {"scope", "tree"}});
-    leave(128 + SIGPIPE);
+    const bool ours = options_.signals == Signals::forward;
+    if (ours) send(json{{"type", "signal"}, {"signal", "PIPE"}, {"scope", "tree"}});
+    leave(128 + SIGPIPE, ours ? Farewell::to_the_program : Farewell::none);
     return Result<void>{};
 }
 
@@ -247,7 +252,7 @@ void Conversation::flush() {
 void Conversation::read_input() {
     input_->next([this](std::string piece) {
         // Without a connection the keys reach no program; but one of them has to get the user out of here.
-        if (raw_ && !open_ && piece.find('\x03') != std::string::npos) return leave(128 + SIGINT);
+        if (raw_ && !open_ && piece.find('\x03') != std::string::npos) return leave(128 + SIGINT, Farewell::none);
         input_ended_ = piece.empty();
         if (input_ended_) return send(json{{"type", "stdin_close"}});
         send(Message{true, std::move(piece)});
@@ -278,28 +283,24 @@ void Conversation::await_resize() {
 
 void Conversation::take_signal(int signal) {
     // Without an exec that answers there is nobody to pass it on to.
-    if (options_.signals == Signals::leave || !open_ || left_with_) return leave(128 + signal);
+    if (options_.signals == Signals::leave || !open_ || left_with_) return leave(128 + signal, Farewell::none);
     const bool again = signal == SIGINT ? ++interrupts_ > kPatientInterrupts : false;
     if (again || signal == SIGHUP) {
         // Nobody watches any more: all of it ends.
         send(json{{"type", "signal"}, {"signal", again ? "KILL" : "HUP"}, {"scope", "tree"}});
-        return leave(128 + signal);
+        return leave(128 + signal, Farewell::to_the_program);
     }
     send(json{{"type", "signal"}, {"signal", name_of(signal)}, {"scope", "group"}});
 }
 
-// When what is to be said has been said, but soon.
-void Conversation::leave(int code) {
-    if (left_with_ || !open_) {
-        outbox_.clear();
-        writing_ = false;
-    }
+// A farewell is heard only by a connection that stays until the program's end, or for a moment: one that is closed with
+// output unread is reset, and takes what was sent last with it.
+void Conversation::leave(int code, Farewell farewell) {
     if (!left_with_) left_with_ = code;
-    timer_.expires_after(kGoodbye * 4);
+    if (farewell == Farewell::none) gone_ = true;
+    timer_.expires_after(kFarewell);
     timer_.async_wait([this](error_code ec) {
-        if (ec) return;
-        outbox_.clear();
-        writing_ = false;
+        if (!ec) gone_ = true;
     });
 }
 
@@ -333,7 +334,7 @@ Result<ConversationEnd> Conversation::run() {
     say_goodbye();
     if (failure_) return std::move(*failure_);
     ConversationEnd end;
-    end.exit = std::move(exit_);
+    if (!left_with_) end.exit = std::move(exit_);
     end.left_with = left_with_.value_or(0);
     return end;
 }
