@@ -161,9 +161,11 @@ public:
         step();
     }
     void finish_tasks() {
-        auto joined = [](std::exception_ptr, Result<void>) {};
-        asio::co_spawn(io_, tasks_.join(Deadline::never()), joined);
         step();
+        io_.restart();
+        while (tasks_.size() != 0) {
+            if (io_.run_one() == 0) throw std::runtime_error{"a task waits for nothing"};
+        }
     }
     std::size_t tasks() const { return tasks_.size(); }
     bool done() const { return result.has_value(); }
