@@ -14,6 +14,8 @@ namespace {
 
 using nlohmann::json;
 
+constexpr auto kStartPatience = std::chrono::seconds{90};  // the daemon gives up on a sandbox before that
+
 class Player {
 public:
     Player(Show show, Cost cost) : show_{show}, cost_{cost} {}
@@ -52,6 +54,7 @@ private:
 
 Result<int> play_events(ApiClient& api, Request request, Show show, Cost cost) {
     request.headers.emplace_back("Accept", "application/x-ndjson");
+    request.head_patience = kStartPatience;
     Player player{show, cost};
     LineSplitter lines;
     const auto play = [&](std::string_view line) { return player.play(line); };

@@ -30,7 +30,7 @@ constexpr auto kAttemptPatience = std::chrono::seconds{5};
 constexpr auto kFirstPause = std::chrono::milliseconds{100};
 constexpr auto kLongestPause = std::chrono::milliseconds{2000};
 constexpr auto kGoodbye = std::chrono::milliseconds{500};
-constexpr auto kFarewell = std::chrono::seconds{2};
+constexpr auto kFarewell = std::chrono::seconds{1};
 constexpr std::size_t kOutboxMax = std::size_t{1} << 20;  // of input that waits to be sent; then it is read no further
 constexpr int kPatientInterrupts = 2;                     // a third Ctrl-C kills
 
@@ -82,6 +82,7 @@ private:
     void take_signal(int signal);
     enum class Farewell { none, to_the_program };
     void leave(int code, Farewell farewell);
+    void await_farewell();
     void say_goodbye();
 
     const Target& target_;
@@ -106,7 +107,8 @@ private:
     std::optional<Error> failure_;
     std::unique_ptr<json> exit_;
     std::optional<int> left_with_;
-    bool gone_ = false;  // without waiting any longer
+    bool gone_ = false;        // without waiting any longer
+    bool last_warning_ = false;  // the program that outlives its farewell is killed
 };
 
 ExecFrames::Handler Conversation::handler() {
@@ -164,6 +166,9 @@ void Conversation::read_next() {
 
 void Conversation::take(Result<Message> message) {
     if (!message) return take_loss(std::move(message).error());
+    // A refusal that the connection outlives: of input, of a signal.
+    if (refusal_ && !raw_) note(refusal_->message());
+    refusal_.reset();
     auto taken = message->binary ? frames_.take_binary(message->data) : frames_.take_text(message->data);
     if (!taken) {
         if (!left_with_) failure_ = std::move(taken).error();
@@ -222,6 +227,7 @@ Result<void> Conversation::output(Stream stream, std::string_view bytes) {
     // As if the program had written to the reader that has gone.
     const bool ours = options_.signals == Signals::forward;
     if (ours) send(json{{"type", "signal"}, {"signal", "PIPE"}, {"scope", "tree"}});
+    last_warning_ = ours;
     leave(128 + SIGPIPE, ours ? Farewell::to_the_program : Farewell::none);
     return Result<void>{};
 }
@@ -298,9 +304,21 @@ void Conversation::take_signal(int signal) {
 void Conversation::leave(int code, Farewell farewell) {
     if (!left_with_) left_with_ = code;
     if (farewell == Farewell::none) gone_ = true;
+    await_farewell();
+}
+
+void Conversation::await_farewell() {
     timer_.expires_after(kFarewell);
     timer_.async_wait([this](error_code ec) {
-        if (!ec) gone_ = true;
+        if (ec) return;
+        if (!last_warning_) {
+            gone_ = true;
+            return;
+        }
+        // It ignores SIGPIPE. Its next write would fail; nobody reads it any more.
+        last_warning_ = false;
+        send(json{{"type", "signal"}, {"signal", "KILL"}, {"scope", "tree"}});
+        await_farewell();
     });
 }
 

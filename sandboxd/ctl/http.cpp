@@ -158,8 +158,9 @@ Result<Head> HttpClient::Impl::receive(Stream& stream, const Request& request, c
     parser.body_limit(boost::none);
     parser.header_limit(kHeaderMax);
     parser.skip(request.method == "HEAD");
-    const auto read = [&](auto&& start) { return complete(context, connection->socket(), patience_of(request.patience), start); };
-    error_code ec = read([&](auto done) { http::async_read_header(stream, connection->buffer, parser, done); });
+    const auto head_patience = request.head_patience.count() > 0 ? request.head_patience : request.patience;
+    error_code ec = complete(context, connection->socket(), patience_of(head_patience),
+                             [&](auto done) { http::async_read_header(stream, connection->buffer, parser, done); });
     if (ec) return connection_error(target.address, ec);
     answered = true;
     const Head head = head_of(parser.get().base());
@@ -168,7 +169,8 @@ Result<Head> HttpClient::Impl::receive(Stream& stream, const Request& request, c
     while (!parser.is_done()) {
         parser.get().body().data = piece.get();
         parser.get().body().size = kPiece;
-        ec = read([&](auto done) { http::async_read_some(stream, connection->buffer, parser, done); });
+        ec = complete(context, connection->socket(), patience_of(request.patience),
+                      [&](auto done) { http::async_read_some(stream, connection->buffer, parser, done); });
         if (ec && ec != http::error::need_buffer) return connection_error(target.address, ec);
         const std::size_t got = kPiece - parser.get().body().size;
         if (got > 0 && receiver.data) SBX_CHECK(receiver.data({piece.get(), got}));

@@ -36,6 +36,8 @@ struct Request {
     std::optional<Upload> upload;
     // How long nothing may come before that is an error. Zero: for ever, as for a program whose end is waited for.
     std::chrono::milliseconds patience{60'000};
+    // The same for the head of the answer, where that comes long before its body's end. Zero: as above.
+    std::chrono::milliseconds head_patience{0};
 };
 
 // What takes the answer. An error that one of them returns ends the exchange and is the result.

@@ -51,6 +51,9 @@ Error connection_error(const Address& address, const error_code& code) {
     if (nobody) {
         return Error{Errc::unavailable, "no daemon answers at " + at, "start one with `sandboxd --dev`, or set SANDBOXD_URL"};
     }
+    if (code == asio::error::timed_out) {
+        return Error{Errc::unavailable, at + " does not answer in time", "the daemon is starting, or overloaded: see its log"};
+    }
     if (code == boost::system::errc::permission_denied) {
         return Error{Errc::forbidden, at, "permission denied: be root, or a member of the socket's group"};
     }

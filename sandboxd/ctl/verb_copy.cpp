@@ -1,5 +1,4 @@
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <fcntl.h>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -19,8 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kDepth = 64;  // the deepest that the daemon lists
-constexpr int kEntries = 100'000;
+constexpr int kEntries = 10'000;  // the most of one folder that the daemon lists
 
 struct CopyOptions {
     std::string from;
@@ -62,6 +60,7 @@ private:
     Result<void> put(int fd, std::optional<std::uint64_t> size, const std::string& path, std::uint32_t mode);
     Result<void> get(const std::string& path, int fd, std::uint64_t size);
     Result<void> download_file(const json& info, const std::string& to);
+    Result<void> download_folder(LocalFolder& folder, const std::string& inside, std::vector<std::pair<std::string, std::string>>& links);
     Result<void> download_tree(const std::string& to);
     Result<std::string> target_of(const std::string& local);
 
@@ -168,32 +167,39 @@ Result<void> Copy::download_file(const json& info, const std::string& to) {
     return copied;
 }
 
-Result<void> Copy::download_tree(const std::string& to) {
-    const std::string more = "&depth=" + std::to_string(kDepth) + "&limit=" + std::to_string(kEntries);
-    SBX_TRY(const json listing, api_.get(files("/list", remote_.path, more)));
+Result<void> Copy::download_folder(LocalFolder& folder, const std::string& inside, std::vector<std::pair<std::string, std::string>>& links) {
+    const std::string remote = inside.empty() ? remote_.path : remote_.path + '/' + inside;
+    SBX_TRY(const json listing, api_.get(files("/list", remote, "&limit=" + std::to_string(kEntries))));
     if (listing.value("truncated", false)) {
-        return Error{Errc::payload_too_large, remote_.path, "more than 100000 entries: sandboxctl exec ID -- tar c PATH | tar x"};
+        return Error{Errc::payload_too_large, remote, "more than 10000 entries in one folder: sandboxctl exec ID -- tar c PATH | tar x"};
     }
+    const json entries = listing.value("entries", json::array());
+    for (const json& entry : entries) {
+        const std::string path = (inside.empty() ? "" : inside + '/') + text_of(entry, "path");
+        const std::string type = text_of(entry, "type");
+        if (type == "directory") {
+            SBX_CHECK(folder.make_directory(path, mode_of(entry)));
+            SBX_CHECK(download_folder(folder, path, links));
+        } else if (type == "file") {
+            SBX_TRY(const Fd file, folder.create(path, mode_of(entry)));
+            SBX_CHECK(get(remote_.path + '/' + path, file.get(), number_of(entry, "size")));
+        } else if (type == "symlink") {
+            links.emplace_back(path, text_of(entry, "target"));
+        } else {
+            note(path + " is no file, folder or symlink: left out");
+        }
+    }
+    return Result<void>{};
+}
+
+Result<void> Copy::download_tree(const std::string& to) {
     const auto there = sys::statat(AT_FDCWD, to.c_str());
     const bool inside = there && S_ISDIR(there->st_mode);
     SBX_TRY(LocalFolder folder, LocalFolder::open(inside ? to + '/' + base_name(remote_.path) : to));
-    const json entries = listing.value("entries", json::array());
-    for (const json& entry : entries) {
-        const std::string path = text_of(entry, "path");
-        const std::string type = text_of(entry, "type");
-        if (std::count(path.begin(), path.end(), '/') >= kDepth - 1 && type == "directory") {
-            return Error{Errc::payload_too_large, path, "nested too deep: sandboxctl exec ID -- tar c PATH | tar x"};
-        }
-        if (type == "directory") SBX_CHECK(folder.make_directory(path, mode_of(entry)));
-        if (type == "file") {
-            SBX_TRY(const Fd file, folder.create(path, mode_of(entry)));
-            SBX_CHECK(get(remote_.path + '/' + path, file.get(), number_of(entry, "size")));
-        }
-    }
+    std::vector<std::pair<std::string, std::string>> links;
+    SBX_CHECK(download_folder(folder, "", links));
     // Last, so that no file is ever looked up through one.
-    for (const json& entry : entries) {
-        if (text_of(entry, "type") == "symlink") SBX_CHECK(folder.make_symlink(text_of(entry, "path"), text_of(entry, "target")));
-    }
+    for (const auto& [path, target] : links) SBX_CHECK(folder.make_symlink(path, target));
     return Result<void>{};
 }
 

@@ -61,7 +61,7 @@ std::vector<Cell> cells_of(std::string label, const json& figures) {
             {format_ms(number_of(figures, "wall_ms"))},
             {format_ms(number_of(figures, "cpu_ms"))},
             {format_bytes(number_of(figures, "memory_peak_bytes"))},
-            {format_bytes(number_of(figures, "memory_mib_ms") / 1000 << 20) + "·s"},
+            {format_bytes((number_of(figures, "memory_mib_ms") << 20) / 1000) + "·s"},
             {format_bytes(number_of(figures, "egress_bytes"))},
             {describe_cost(figures)}};
 }

@@ -18,6 +18,7 @@ namespace http = boost::beast::http;
 namespace websocket = boost::beast::websocket;
 
 constexpr std::size_t kMessageMax = std::size_t{64} << 20;
+constexpr std::size_t kWriteBuffer = std::size_t{64} << 10;
 constexpr auto kHandshake = std::chrono::seconds{30};
 constexpr auto kSilence = std::chrono::seconds{30};  // then pings; a peer that answers none has gone
 
@@ -60,6 +61,7 @@ Result<void> Link<Stream>::upgrade(asio::io_context& context, const Target& targ
     }));
     stream_.read_message_max(kMessageMax);
     stream_.auto_fragment(false);
+    stream_.write_buffer_bytes(kWriteBuffer);  // what is masked and sent at a time
     websocket::response_type answer;
     const std::string host = host_header(target.address);
     const std::string resource = target.address.prefix + path;

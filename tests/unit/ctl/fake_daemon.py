@@ -299,6 +299,9 @@ class FakeDaemon:
 
     async def hear(self, ws, run):
         async for message in ws:
+            if message.type == WSMsgType.BINARY and message.data == b"refuse this":
+                await ws.send_json({"type": "error", "error": {"code": "unavailable", "message": "stdin: it is closed", "details": {}}})
+                continue
             if message.type == WSMsgType.BINARY:
                 await run.write(message.data)
                 continue
@@ -378,7 +381,7 @@ class FakeDaemon:
 
     async def list_files(self, request):
         path = self.path_of(request)
-        inside = [name for name in self.files if name.startswith(path + "/")]
+        inside = [name for name in self.files if os.path.dirname(name) == path]
         return web.json_response({"path": path, "truncated": False,
                                   "entries": [self.info(name, self.shown.get(name, name[len(path) + 1:])) for name in sorted(inside)]})
 
