@@ -1,5 +1,7 @@
 #pragma once
 
+// Private header: of the translation units that hold the HTTP server; it is made of Asio and Beast.
+
 #include <array>
 #include <boost/asio/as_tuple.hpp>
 #include <boost/asio/steady_timer.hpp>

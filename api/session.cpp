@@ -116,6 +116,9 @@ void Session::record(const HttpExchange::Request& request, std::string_view tena
 
 asio::awaitable<Result<void>> Session::dispatch(HttpExchange& exchange, const Route& route) {
     const auto key = field("Idempotency-Key");
+    if (key && route.secret) {
+        co_return Error{Errc::invalid_argument, "Idempotency-Key", "can't be used here: the answer holds a secret, which is not kept"};
+    }
     if (key && route.method == "POST" && !route.streams_body) {
         if (streams_answer(field("Accept").value_or(""))) {
             co_return Error{Errc::invalid_argument, "Idempotency-Key", "can't be used for an answer that is streamed: it would have to be kept whole"};

@@ -1,5 +1,7 @@
 #pragma once
 
+// Private header: of the translation units that hold the HTTP server; it is made of Asio and Beast.
+
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/generic/stream_protocol.hpp>
 #include <boost/asio/ssl/stream.hpp>

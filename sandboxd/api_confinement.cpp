@@ -3,8 +3,10 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/landlock.h>
+#include <sched.h>
 #include <seccomp.h>
 #include <sys/capability.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -42,7 +44,7 @@ Result<void> clear_capabilities() {
 
 // Everything that the process does after its start. Default: EPERM, so that a forgotten call shows as an error.
 constexpr int kAllowed[] = {
-    SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(brk), SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(clock_nanosleep), SCMP_SYS(clone3),
+    SCMP_SYS(accept), SCMP_SYS(accept4), SCMP_SYS(brk), SCMP_SYS(chmod), SCMP_SYS(clock_gettime), SCMP_SYS(clock_getres), SCMP_SYS(clock_nanosleep), SCMP_SYS(clone3),
     SCMP_SYS(clone), SCMP_SYS(close), SCMP_SYS(close_range), SCMP_SYS(copy_file_range), SCMP_SYS(dup), SCMP_SYS(dup3), SCMP_SYS(epoll_create1),
     SCMP_SYS(epoll_ctl), SCMP_SYS(epoll_pwait), SCMP_SYS(epoll_wait), SCMP_SYS(eventfd2), SCMP_SYS(exit), SCMP_SYS(exit_group),
     SCMP_SYS(fadvise64), SCMP_SYS(fallocate), SCMP_SYS(fchmod), SCMP_SYS(fcntl), SCMP_SYS(fdatasync), SCMP_SYS(flock), SCMP_SYS(fstat), SCMP_SYS(fstatfs),
@@ -51,7 +53,7 @@ constexpr int kAllowed[] = {
     SCMP_SYS(gettid), SCMP_SYS(gettimeofday), SCMP_SYS(getuid), SCMP_SYS(ioctl), SCMP_SYS(lseek), SCMP_SYS(lstat), SCMP_SYS(madvise), SCMP_SYS(membarrier),
     SCMP_SYS(memfd_create), SCMP_SYS(mkdir), SCMP_SYS(mkdirat), SCMP_SYS(mmap), SCMP_SYS(mprotect), SCMP_SYS(mremap), SCMP_SYS(munmap), SCMP_SYS(nanosleep),
     SCMP_SYS(newfstatat), SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(pipe2), SCMP_SYS(poll), SCMP_SYS(ppoll), SCMP_SYS(prctl), SCMP_SYS(pread64), SCMP_SYS(preadv),
-    SCMP_SYS(prlimit64), SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(read), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(readv), SCMP_SYS(recvfrom),
+    SCMP_SYS(prlimit64), SCMP_SYS(pwrite64), SCMP_SYS(pwritev), SCMP_SYS(pwritev2), SCMP_SYS(read), SCMP_SYS(readlink), SCMP_SYS(readlinkat), SCMP_SYS(readv), SCMP_SYS(recvfrom),
     SCMP_SYS(recvmsg), SCMP_SYS(rename), SCMP_SYS(renameat), SCMP_SYS(renameat2), SCMP_SYS(restart_syscall), SCMP_SYS(rmdir), SCMP_SYS(rseq), SCMP_SYS(rt_sigaction),
     SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sched_getaffinity), SCMP_SYS(sched_yield), SCMP_SYS(sendfile), SCMP_SYS(sendmsg), SCMP_SYS(sendto),
     SCMP_SYS(set_robust_list), SCMP_SYS(setsockopt), SCMP_SYS(set_tid_address), SCMP_SYS(shutdown), SCMP_SYS(sigaltstack), SCMP_SYS(splice), SCMP_SYS(stat), SCMP_SYS(statfs),
@@ -99,6 +101,15 @@ Result<void> load_landlock(const std::string& own_folder) {
 }
 
 }  // namespace
+
+Result<std::string> move_into_folder(const std::string& folder) {
+    constexpr const char* kPlace = "/mnt";  // of every system (FHS), and no other program of this namespace looks there
+    SBX_CHECK(check(::unshare(CLONE_NEWNS), "unshare"));
+    SBX_CHECK(sys::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE));
+    SBX_CHECK(sys::mount(folder.c_str(), kPlace, nullptr, MS_BIND));
+    SBX_CHECK(sys::mount(nullptr, kPlace, nullptr, MS_REMOUNT | MS_BIND | MS_NOSUID | MS_NODEV | MS_NOEXEC));
+    return std::string{kPlace};
+}
 
 Result<void> drop_privileges(uid_t uid, gid_t gid) {
     if (uid == 0 || gid == 0) return Error{Errc::invalid_argument, "sandboxd-api", "must not run as root"};

@@ -34,6 +34,7 @@ constexpr auto kRequestsPatience = std::chrono::seconds{2};  // the monitor kill
 constexpr const char* kConfigLabel = "@config";
 
 struct Options {
+    std::string folder;
     uid_t uid = 0;
     gid_t gid = 0;
     int control = -1;
@@ -89,7 +90,7 @@ asio::awaitable<Result<void>> apply_tenants(engine::Engine& engine, const Config
 class Program {
 public:
     Program(asio::io_context& context, Config config, Options options)
-        : executor_{context.get_executor()}, config_{std::move(config)}, options_{options}, changed_{executor_}, tasks_{executor_} {}
+        : executor_{context.get_executor()}, config_{std::move(config)}, options_{std::move(options)}, changed_{executor_}, tasks_{executor_} {}
 
     asio::awaitable<Result<void>> run();
     void ask_to_stop() {
@@ -104,7 +105,6 @@ private:
     [[nodiscard]] Result<engine::EngineConfig> engine_config() const;
     [[nodiscard]] api::ServerConfig server_config() const;
     [[nodiscard]] Result<std::optional<api::TlsFiles>> tls() const;
-    [[nodiscard]] std::string folder() const { return config_.state_dir + "/api"; }
 
     asio::any_io_executor executor_;
     Config config_;
@@ -117,7 +117,7 @@ private:
 
 Result<engine::EngineConfig> Program::engine_config() const {
     engine::EngineConfig out;
-    out.state_dir = folder();
+    out.state_dir = options_.folder;
     out.node = config_.node;
     SBX_TRY(out.price_book, policies::parse_price_book(config_.price_book));
     return out;
@@ -180,7 +180,7 @@ asio::awaitable<Result<void>> Program::serve(control::Client& monitor) {
 }
 
 asio::awaitable<Result<void>> Program::run() {
-    SBX_CO_TRY(const Fd lock, co_await lock_state(folder()));
+    SBX_CO_TRY(const Fd lock, co_await lock_state(options_.folder));
     const std::unique_ptr<control::Client> monitor = control::Client::make(executor_, Fd{options_.control});
     TaskGroup following{executor_};
     following.spawn("monitor", follow(*monitor));
@@ -201,16 +201,19 @@ Result<Config> read_config(int fd) {
     return parse_config(text, "configuration from the monitor");
 }
 
-int run_program(const Options& options) {
+int run_program(Options options) {
+    auto folder = move_into_folder(options.folder);
     auto dropped = drop_privileges(options.uid, options.gid);
     auto config = read_config(options.config);
     log::init("sandboxd-api", config ? config->log_level : log::Level::info);
+    if (!folder) return complain(folder.error());
+    options.folder = *folder;
     if (!dropped) return complain(dropped.error());
     if (!config) return complain(config.error());
     if (options.tls_certificate >= 0) ::OPENSSL_init_ssl(0, nullptr);  // reads the system's configuration while it can
     // SIGINT comes from a terminal, to the whole group: stopping is the monitor's to order.
     for (const int signal : {SIGPIPE, SIGINT, SIGHUP}) std::signal(signal, SIG_IGN);
-    auto confined = confine(config->state_dir + "/api");
+    auto confined = confine(options.folder);
     if (!confined) return complain(confined.error());
 
     asio::io_context context{1};
@@ -234,6 +237,7 @@ int run_program(const Options& options) {
 int main(int argc, char** argv) try {
     CLI::App app{"The HTTP side of sandboxd. Started by sandboxd, not by hand."};
     Options options;
+    app.add_option("--folder", options.folder)->required();
     app.add_option("--uid", options.uid)->required();
     app.add_option("--gid", options.gid)->required();
     app.add_option("--control", options.control)->required();
@@ -243,7 +247,7 @@ int main(int argc, char** argv) try {
     app.add_option("--tls-certificate", options.tls_certificate);
     app.add_option("--tls-key", options.tls_key);
     CLI11_PARSE(app, argc, argv);
-    return run_program(options);
+    return run_program(std::move(options));
 } catch (const std::exception& e) {
     std::fprintf(stderr, "sandboxd-api: %s\n", e.what());
     return 1;

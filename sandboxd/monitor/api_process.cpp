@@ -45,7 +45,7 @@ private:
 }  // namespace
 
 Result<ApiProcess> ApiProcess::start(const ApiLaunch& launch) {
-    std::vector<std::string> arguments{launch.program, "--uid", std::to_string(launch.user.uid), "--gid", std::to_string(launch.user.gid)};
+    std::vector<std::string> arguments{launch.program, "--folder", launch.folder, "--uid", std::to_string(launch.user.uid), "--gid", std::to_string(launch.user.gid)};
     Descriptors descriptors;
     descriptors.null_stdio();
     SBX_CHECK(descriptors.pass("--control", launch.control, arguments));

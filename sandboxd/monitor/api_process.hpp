@@ -16,6 +16,7 @@ namespace asio = boost::asio;
 // What a sandboxd-api gets; descriptors are borrowed, -1 where there is none.
 struct ApiLaunch {
     std::string program;
+    std::string folder;  // <state_dir>/api
     ApiUser user;
     int control = -1;
     int config = -1;       // memfd with the configuration as TOML

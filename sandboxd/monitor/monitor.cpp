@@ -101,6 +101,7 @@ asio::awaitable<Result<void>> serve(asio::any_io_executor executor, const Config
     SBX_CO_CHECK(make_api_directory(config.state_dir, user));
     ApiLaunch launch;
     SBX_CO_TRY(launch.program, find_program("sandboxd-api"));
+    launch.folder = config.state_dir + "/api";
     const Deadline bind_deadline = Deadline::after(kBindPatience);
     SBX_CO_TRY(const Listeners listeners, co_await open_listeners(config, user, bind_deadline));
     SBX_CO_TRY(const ApiFiles files, api_files(config));

@@ -187,10 +187,11 @@ TEST_CASE("a change touches what it names and nothing else") {
     ResourceBench bench;
     auto box = bench.engine.add("box00001");
     box->facts.metadata = {{"a", "1"}};
+    box->facts.limits.pids = 99;
     const Answer answer = bench.send("PATCH /v1/sandboxes/box00001", json{{"limits", {{"memory_mb", 1024}}}, {"on_timeout", "pause"}});
     REQUIRE(answer.status == 200);
     CHECK(answer.json().at("limits").at("memory_mb") == 1024);
-    CHECK(answer.json().at("limits").at("pids") == 256);
+    CHECK(answer.json().at("limits").at("pids") == 99);
     CHECK(answer.json().at("on_timeout") == "pause");
     REQUIRE(box->updates.size() == 1);
     CHECK_FALSE(box->updates[0].timeout_s.has_value());

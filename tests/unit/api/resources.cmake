@@ -1,9 +1,9 @@
 sandboxd_unit_test(api_resources_unit_test
     SOURCES resource_admin_test.cpp resource_openapi_test.cpp resource_operations_test.cpp resource_sandboxes_test.cpp resource_usage_test.cpp
-    LINK sandboxd_api_resources sandboxd_api_exec nlohmann_json::nlohmann_json)
+    LINK sandboxd_api_lib nlohmann_json::nlohmann_json)
 
 add_executable(api_openapi_dump openapi_dump.cpp)
-target_link_libraries(api_openapi_dump PRIVATE sandboxd_api_resources sandboxd_api_exec nlohmann_json::nlohmann_json)
+target_link_libraries(api_openapi_dump PRIVATE sandboxd_options sandboxd_api_lib nlohmann_json::nlohmann_json)
 add_dependencies(unit_tests api_openapi_dump)
 find_package(Python3 COMPONENTS Interpreter QUIET)
 if(Python3_FOUND)
