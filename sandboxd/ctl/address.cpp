@@ -9,7 +9,9 @@ namespace {
 
 Error bad_url(std::string_view url, std::string_view why) {
     return Error{Errc::invalid_argument, "address " + std::string{url},
-                 std::string{why} + ": expected something like http://127.0.0.1:8090, https://host, or unix:///run/sandboxd.sock"};
+                 std::string{why} +
+                     ": expected something like http://127.0.0.1:8090, https://host, or "
+                     "unix:///run/sandboxd.sock"};
 }
 
 bool take(std::string_view& text, std::string_view head) noexcept {
@@ -39,19 +41,24 @@ bool parse_authority(std::string_view text, Address& address) {
     return text.empty() || (take(text, ":") && parse_port(text, address.port));
 }
 
-bool is_plain(char c) noexcept { return static_cast<unsigned char>(c) > 0x20 && c != 0x7f; }
+bool is_plain(char c) noexcept {
+    return static_cast<unsigned char>(c) > 0x20 && c != 0x7f;
+}
 
 }  // namespace
 
 Result<Address> parse_address(std::string_view url) {
-    if (!std::all_of(url.begin(), url.end(), is_plain)) return bad_url(url, "a blank or control character in it");
+    if (!std::all_of(url.begin(), url.end(), is_plain))
+        return bad_url(url, "a blank or control character in it");
     std::string_view rest = url;
     Address address;
     if (take(rest, "unix://")) {
         address.scheme = Scheme::unix_socket;
         address.socket_path = rest;
-        if (!rest.starts_with('/')) return bad_url(url, "a Unix socket needs an absolute path (three slashes)");
-        if (rest.size() > 107) return bad_url(url, "the path of a Unix socket has at most 107 bytes");
+        if (!rest.starts_with('/'))
+            return bad_url(url, "a Unix socket needs an absolute path (three slashes)");
+        if (rest.size() > 107)
+            return bad_url(url, "the path of a Unix socket has at most 107 bytes");
         return address;
     }
     if (take(rest, "https://")) {
@@ -63,8 +70,10 @@ Result<Address> parse_address(std::string_view url) {
         return bad_url(url, "no scheme that is known");
     }
     const std::size_t slash = std::min(rest.find('/'), rest.size());
-    if (rest.find_first_of("@?#") != std::string_view::npos) return bad_url(url, "only a host, a port and a path can be in it");
-    if (!parse_authority(rest.substr(0, slash), address)) return bad_url(url, "no valid host and port");
+    if (rest.find_first_of("@?#") != std::string_view::npos)
+        return bad_url(url, "only a host, a port and a path can be in it");
+    if (!parse_authority(rest.substr(0, slash), address))
+        return bad_url(url, "no valid host and port");
     std::string_view prefix = rest.substr(slash);
     while (prefix.ends_with('/')) prefix.remove_suffix(1);
     address.prefix = prefix;
@@ -82,17 +91,21 @@ std::string host_header(const Address& address) {
 
 std::string to_string(const Address& address) {
     if (address.scheme == Scheme::unix_socket) return "unix://" + address.socket_path;
-    return (address.scheme == Scheme::https ? "https://" : "http://") + host_header(address) + address.prefix;
+    return (address.scheme == Scheme::https ? "https://" : "http://") + host_header(address) +
+           address.prefix;
 }
 
 bool is_local(const Address& address) noexcept {
-    return address.scheme == Scheme::unix_socket || address.host == "localhost" || address.host == "::1" ||
-           (address.host.starts_with("127.") && address.host.find_first_not_of("0123456789.") == std::string::npos);
+    return address.scheme == Scheme::unix_socket || address.host == "localhost" ||
+           address.host == "::1" ||
+           (address.host.starts_with("127.") &&
+            address.host.find_first_not_of("0123456789.") == std::string::npos);
 }
 
 std::string percent_encode(std::string_view text) {
     constexpr std::string_view kHex = "0123456789ABCDEF";
-    constexpr std::string_view kPlain = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+    constexpr std::string_view kPlain =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
     std::string out;
     for (const char c : text) {
         if (kPlain.find(c) != std::string_view::npos) {

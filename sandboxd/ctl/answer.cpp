@@ -32,9 +32,11 @@ std::string describe_usage(const json& usage) {
     out += " · wall " + format_ms(number_of(usage, "wall_ms"));
     out += " · cpu " + format_ms(number_of(usage, "cpu_ms"));
     out += " · memory peak " + format_bytes(number_of(usage, "memory_peak_bytes"));
-    if (const auto sent = number_of(usage, "egress_bytes"); sent > 0) out += " · sent " + format_bytes(sent);
+    if (const auto sent = number_of(usage, "egress_bytes"); sent > 0)
+        out += " · sent " + format_bytes(sent);
     if (const auto gpu = number_of(usage, "gpu_ms"); gpu > 0) out += " · gpu " + format_ms(gpu);
-    if (usage.is_object() && usage.contains("cost")) out += " · prices " + text_of(usage["cost"], "price_book");
+    if (usage.is_object() && usage.contains("cost"))
+        out += " · prices " + text_of(usage["cost"], "price_book");
     return out;
 }
 
@@ -47,14 +49,16 @@ int exit_code_of(const json& answer) {
 std::optional<std::string> ended_by(const json& answer) {
     const std::string status = text_of(answer, "status");
     if (status == "exited" || status == "signaled" || status == "running") return std::nullopt;
-    const std::string message = answer.contains("error") ? text_of(answer["error"], "message") : std::string{};
+    const std::string message =
+        answer.contains("error") ? text_of(answer["error"], "message") : std::string{};
     return message.empty() ? "the program ended: " + status : message;
 }
 
 std::optional<std::string> dropped_output(const json& event) {
     const auto dropped = number_of(event, "dropped");
     if (dropped == 0) return std::nullopt;
-    return format_bytes(dropped) + " of " + text_of(event, "stream") + " were dropped: the output limit was reached";
+    return format_bytes(dropped) + " of " + text_of(event, "stream") +
+           " were dropped: the output limit was reached";
 }
 
 }  // namespace sandboxd::ctl

@@ -13,7 +13,8 @@ constexpr std::size_t kLineMax = std::size_t{64} << 20;
 constexpr std::size_t kQuoted = 200;
 
 Errc errc_of(std::string_view code, unsigned status) {
-    for (int value = static_cast<int>(Errc::invalid_argument); value <= static_cast<int>(Errc::internal); ++value) {
+    for (int value = static_cast<int>(Errc::invalid_argument);
+         value <= static_cast<int>(Errc::internal); ++value) {
         if (to_string(static_cast<Errc>(value)) == code) return static_cast<Errc>(value);
     }
     // A code of a newer daemon: its class is still known.
@@ -27,7 +28,8 @@ Error unknown_answer(unsigned status, std::string_view body) {
     for (char& c : quote) {
         if (static_cast<unsigned char>(c) < 0x20) c = ' ';
     }
-    return Error{errc_of("", status), "the answer was HTTP " + std::to_string(status) + ", not one of sandboxd's",
+    return Error{errc_of("", status),
+                 "the answer was HTTP " + std::to_string(status) + ", not one of sandboxd's",
                  quote.empty() ? "is SANDBOXD_URL the address of a daemon?" : quote};
 }
 
@@ -39,7 +41,9 @@ Error error_of_answer(unsigned status, std::string_view body) {
     if (!ours) return unknown_answer(status, body);
     const json& refusal = answer["error"];
     const auto text = [&](const char* name) {
-        return refusal.contains(name) && refusal[name].is_string() ? refusal[name].get<std::string>() : std::string{};
+        return refusal.contains(name) && refusal[name].is_string()
+                   ? refusal[name].get<std::string>()
+                   : std::string{};
     };
     Error error{errc_of(text("code"), status), text("message")};
     if (refusal.contains("details") && refusal["details"].is_object()) {
@@ -47,7 +51,8 @@ Error error_of_answer(unsigned status, std::string_view body) {
             if (value.is_number_integer()) {
                 error = std::move(error).fact(name, value.get<std::int64_t>());
             } else {
-                error = std::move(error).fact(name, value.is_string() ? value.get<std::string>() : value.dump());
+                error = std::move(error).fact(
+                    name, value.is_string() ? value.get<std::string>() : value.dump());
             }
         }
     }
@@ -67,10 +72,14 @@ json error_json(const Error& error) {
     for (const auto& [name, value] : error.facts()) {
         std::visit([&](const auto& fact) { details[name] = fact; }, value);
     }
-    return {{"error", {{"code", to_string(error.errc())}, {"message", error.message()}, {"details", std::move(details)}}}};
+    return {{"error",
+             {{"code", to_string(error.errc())},
+              {"message", error.message()},
+              {"details", std::move(details)}}}};
 }
 
-Result<Head> ApiClient::stream(const Request& request, const std::function<Result<void>(std::string_view)>& data) {
+Result<Head> ApiClient::stream(const Request& request,
+                               const std::function<Result<void>(std::string_view)>& data) {
     std::string refusal;
     bool success = false;
     Receiver receiver;
@@ -84,14 +93,16 @@ Result<Head> ApiClient::stream(const Request& request, const std::function<Resul
         return Result<void>{};
     };
     SBX_TRY(Head head, http_.exchange(request, receiver));
-    if (!success) return explain_unauthorized(error_of_answer(head.status, refusal), http_.target());
+    if (!success)
+        return explain_unauthorized(error_of_answer(head.status, refusal), http_.target());
     return head;
 }
 
 Result<json> ApiClient::call(const Request& request) {
     std::string body;
     const auto collect = [&](std::string_view bytes) -> Result<void> {
-        if (body.size() + bytes.size() > kAnswerMax) return Error{Errc::payload_too_large, "answer", "larger than 256 MiB"};
+        if (body.size() + bytes.size() > kAnswerMax)
+            return Error{Errc::payload_too_large, "answer", "larger than 256 MiB"};
         body += bytes;
         return Result<void>{};
     };
@@ -137,9 +148,11 @@ Result<json> ApiClient::list(const std::string& path, const std::string& key, st
     std::string cursor;
     const std::string join = path.find('?') == std::string::npos ? "?" : "&";
     while (true) {
-        SBX_TRY(json page, get(cursor.empty() ? path : path + join + "cursor=" + percent_encode(cursor)));
+        SBX_TRY(json page,
+                get(cursor.empty() ? path : path + join + "cursor=" + percent_encode(cursor)));
         if (!page.is_object() || !page.contains(key) || !page[key].is_array()) {
-            return Error{Errc::protocol_error, "the answer to " + path, "has no list \"" + key + '"'};
+            return Error{Errc::protocol_error, "the answer to " + path,
+                         "has no list \"" + key + '"'};
         }
         for (json& entry : page[key]) {
             if (all.size() == most) return all;
@@ -157,7 +170,8 @@ std::string sandbox_path(std::string_view id, std::string_view rest) {
     return path;
 }
 
-Result<void> LineSplitter::feed(std::string_view bytes, const std::function<Result<void>(std::string_view)>& line) {
+Result<void> LineSplitter::feed(std::string_view bytes,
+                                const std::function<Result<void>(std::string_view)>& line) {
     while (true) {
         const std::size_t end = bytes.find('\n');
         if (end == std::string_view::npos) break;
@@ -170,7 +184,8 @@ Result<void> LineSplitter::feed(std::string_view bytes, const std::function<Resu
         }
         bytes.remove_prefix(end + 1);
     }
-    if (rest_.size() + bytes.size() > kLineMax) return Error{Errc::protocol_error, "stream", "a line of more than 64 MiB"};
+    if (rest_.size() + bytes.size() > kLineMax)
+        return Error{Errc::protocol_error, "stream", "a line of more than 64 MiB"};
     rest_ += bytes;
     return Result<void>{};
 }

@@ -9,8 +9,8 @@
 
 namespace sandboxd::ctl {
 
-// The refusal in an answer's body as an Error: its code, message and details. What is no JSON of ours (a proxy's page)
-// becomes an error that quotes its beginning.
+// The refusal in an answer's body as an Error: its code, message and details. What is no JSON of
+// ours (a proxy's page) becomes an error that quotes its beginning.
 [[nodiscard]] Error error_of_answer(unsigned status, std::string_view body);
 // For a 401: where the key came from or was looked for.
 [[nodiscard]] Error explain_unauthorized(Error error, const Target& target);
@@ -29,9 +29,11 @@ public:
     // With other headers, another patience, an upload.
     [[nodiscard]] Result<nlohmann::json> call(const Request& request);
     // A streamed answer: `data` gets the body of a success only.
-    [[nodiscard]] Result<Head> stream(const Request& request, const std::function<Result<void>(std::string_view)>& data);
+    [[nodiscard]] Result<Head> stream(const Request& request,
+                                      const std::function<Result<void>(std::string_view)>& data);
     // All pages of a list, as one array; at most `most` entries. `path` may have a query.
-    [[nodiscard]] Result<nlohmann::json> list(const std::string& path, const std::string& key, std::size_t most);
+    [[nodiscard]] Result<nlohmann::json> list(const std::string& path, const std::string& key,
+                                              std::size_t most);
 
     [[nodiscard]] const Target& target() const noexcept { return http_.target(); }
 
@@ -45,8 +47,10 @@ private:
 // Cuts a stream of bytes into lines.
 class LineSplitter {
 public:
-    // Calls `line` for each line that is complete, without its end. What is longer than 64 MiB is an error.
-    [[nodiscard]] Result<void> feed(std::string_view bytes, const std::function<Result<void>(std::string_view)>& line);
+    // Calls `line` for each line that is complete, without its end. What is longer than 64 MiB is
+    // an error.
+    [[nodiscard]] Result<void> feed(std::string_view bytes,
+                                    const std::function<Result<void>(std::string_view)>& line);
     [[nodiscard]] const std::string& rest() const noexcept { return rest_; }
 
 private:

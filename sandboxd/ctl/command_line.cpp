@@ -1,11 +1,11 @@
 #include "sandboxd/ctl/command_line.hpp"
 
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "sandboxd/ctl/console.hpp"
 #include "sandboxd/ctl/session.hpp"
@@ -27,11 +27,18 @@ std::optional<std::string> environment(const char* name) {
 }
 
 void add_global_options(CLI::App& app, Session& session) {
-    app.add_option("--url", session.wanted.url, "the daemon's address: http://…, https://… or unix:///… (SANDBOXD_URL)")->type_name("URL");
-    app.add_option("--key", session.wanted.key, "the API key (SANDBOXD_API_KEY, which other users of this machine can't see)")->type_name("KEY");
-    app.add_option("--state-dir", session.wanted.state_dir, "the daemon's state directory, for its dev.key (default: /var/lib/sandboxd)")
+    app.add_option("--url", session.wanted.url,
+                   "the daemon's address: http://…, https://… or unix:///… (SANDBOXD_URL)")
+        ->type_name("URL");
+    app.add_option("--key", session.wanted.key,
+                   "the API key (SANDBOXD_API_KEY, which other users of this machine can't see)")
+        ->type_name("KEY");
+    app.add_option("--state-dir", session.wanted.state_dir,
+                   "the daemon's state directory, for its dev.key (default: /var/lib/sandboxd)")
         ->type_name("DIR");
-    app.add_option("--ca-file", session.wanted.ca_file, "PEM file of the authority to trust for https (SANDBOXD_CA_FILE)")->type_name("FILE");
+    app.add_option("--ca-file", session.wanted.ca_file,
+                   "PEM file of the authority to trust for https (SANDBOXD_CA_FILE)")
+        ->type_name("FILE");
     app.add_flag("--json", session.json, "answer in JSON, errors (on standard error) too");
     session.wanted.env_url = environment("SANDBOXD_URL");
     session.wanted.env_key = environment("SANDBOXD_API_KEY");
@@ -55,7 +62,8 @@ void add_version(CLI::App& app, Session& session) {
 
 void say(const Error& error, bool as_json) {
     if (as_json) {
-        const std::string text = error_json(error).dump(2, ' ', false, json::error_handler_t::replace);
+        const std::string text =
+            error_json(error).dump(2, ' ', false, json::error_handler_t::replace);
         (void)write_out(STDERR_FILENO, text + '\n');  // nowhere else to say it
         return;
     }
@@ -65,7 +73,8 @@ void say(const Error& error, bool as_json) {
     for (const auto& [name, value] : error.facts()) {
         if (name != "limit" && name != "asked" && name != "allowed") continue;
         const auto* number = std::get_if<std::int64_t>(&value);
-        facts += ' ' + name + '=' + (number ? std::to_string(*number) : std::get<std::string>(value));
+        facts +=
+            ' ' + name + '=' + (number ? std::to_string(*number) : std::get<std::string>(value));
     }
     if (!facts.empty()) note(facts.substr(1));
 }
@@ -78,7 +87,9 @@ int act(Session& session) {
     auto code = session.action();
     if (code) return *code;
     say(code.error(), session.json);
-    return code.error().is(Errc::command_not_found) && session.failure_code == kOwnFailure ? kNoCommand : session.failure_code;
+    return code.error().is(Errc::command_not_found) && session.failure_code == kOwnFailure
+               ? kNoCommand
+               : session.failure_code;
 }
 
 }  // namespace
@@ -90,8 +101,9 @@ int run_command_line(int argc, char** argv) {
     app.set_version_flag("--version", "sandboxctl " + std::string{kVersionText});
     app.require_subcommand(1);
     app.fallthrough();
-    app.footer("Without --url it talks to http://127.0.0.1:8090 with the key of `sandboxd --dev`.\n"
-               "Example: sandboxctl run -l python -c 'print(6 * 7)'");
+    app.footer(
+        "Without --url it talks to http://127.0.0.1:8090 with the key of `sandboxd --dev`.\n"
+        "Example: sandboxctl run -l python -c 'print(6 * 7)'");
     add_global_options(app, session);
     add_run(app, session);
     add_sandboxes(app, session);

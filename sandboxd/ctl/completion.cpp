@@ -7,12 +7,15 @@ namespace sandboxd::ctl {
 
 namespace {
 
-std::vector<const CLI::App*> verbs_of(const CLI::App& app) { return app.get_subcommands(std::function<bool(const CLI::App*)>{}); }
+std::vector<const CLI::App*> verbs_of(const CLI::App& app) {
+    return app.get_subcommands(std::function<bool(const CLI::App*)>{});
+}
 
 std::vector<const CLI::Option*> options_of(const CLI::App& app) {
     std::vector<const CLI::Option*> options;
     for (const CLI::Option* option : app.get_options(std::function<bool(const CLI::Option*)>{})) {
-        if (!option->get_lnames().empty() || !option->get_snames().empty()) options.push_back(option);
+        if (!option->get_lnames().empty() || !option->get_snames().empty())
+            options.push_back(option);
     }
     return options;
 }
@@ -31,11 +34,13 @@ std::string words_of(const CLI::App& app) {
 
 bool takes_sandbox(const CLI::App& verb) {
     const CLI::Option* id = verb.get_option_no_throw("id");
-    return (id && verb.get_parent() && verb.get_parent()->get_name() != "key") || verb.get_name() == "cp";
+    return (id && verb.get_parent() && verb.get_parent()->get_name() != "key") ||
+           verb.get_name() == "cp";
 }
 
 // A verb and those below it, with the words in front: ("key create", app).
-void each_verb(const CLI::App& app, const std::string& above, const std::function<void(const std::string&, const CLI::App&)>& visit) {
+void each_verb(const CLI::App& app, const std::string& above,
+               const std::function<void(const std::string&, const CLI::App&)>& visit) {
     for (const CLI::App* verb : verbs_of(app)) {
         const std::string path = above.empty() ? verb->get_name() : above + ' ' + verb->get_name();
         visit(path, *verb);
@@ -79,7 +84,8 @@ _sandboxctl() {
     for ((i = 1; i < COMP_CWORD; i++)); do
         case "${COMP_WORDS[i]}" in
         -*) ;;
-        )SH" + groups_of(app) + R"SH() [ -n "$verb" ] || { verb="${COMP_WORDS[i]}"; continue; } ;;
+        )SH" +
+           groups_of(app) + R"SH() [ -n "$verb" ] || { verb="${COMP_WORDS[i]}"; continue; } ;;
         esac
         case "$verb:${COMP_WORDS[i]}" in
         *:-*) ;;
@@ -88,8 +94,8 @@ _sandboxctl() {
         esac
     done
     case "$verb" in
-        '') words=)SH" + quoted(globals) + " ;;\n" +
-           cases_of(app, "words=", "ids=1") + R"SH(    esac
+        '') words=)SH" +
+           quoted(globals) + " ;;\n" + cases_of(app, "words=", "ids=1") + R"SH(    esac
     [[ "$current" == -* || -z "$ids" ]] || words="$words $(sandboxctl ls -q 2>/dev/null)"
     COMPREPLY=($(compgen -W "$words" -- "$current"))
     [ -n "${COMPREPLY[0]}" ] || compopt -o default
@@ -105,13 +111,14 @@ _sandboxctl() {
     local verb="" ids="" all="" word
     for word in "${(@)words[2,CURRENT-1]}"; do
         [[ "$word" == -* ]] && continue
-        if [[ -z "$verb" && "$word" == ()SH" + groups_of(app) + R"SH() ]]; then verb="$word"; continue; fi
+        if [[ -z "$verb" && "$word" == ()SH" +
+           groups_of(app) + R"SH() ]]; then verb="$word"; continue; fi
         if [[ -z "$verb" ]]; then verb="$word"; else verb="$verb $word"; fi
         break
     done
     case "$verb" in
-        '') all=)SH" + quoted(globals) + " ;;\n" +
-           cases_of(app, "all=", "ids=1") + R"SH(    esac
+        '') all=)SH" +
+           quoted(globals) + " ;;\n" + cases_of(app, "all=", "ids=1") + R"SH(    esac
     [[ -z "$ids" || "$PREFIX" == -* ]] || compadd -- ${(f)"$(sandboxctl ls -q 2>/dev/null)"}
     compadd -- ${=all}
     [[ "$PREFIX" == -* ]] || _files
@@ -134,12 +141,17 @@ std::string fish_completion(const CLI::App& app) {
     option_lines(app, "");
     each_verb(app, "", [&](const std::string& path, const CLI::App& verb) {
         const std::size_t blank = path.rfind(' ');
-        const std::string condition = blank == std::string::npos ? "__fish_use_subcommand" : "__fish_seen_subcommand_from " + path.substr(0, blank);
-        out += "complete -c sandboxctl -f -n " + quoted(condition) + " -a " + verb.get_name() + " -d " + quoted(verb.get_description()) + '\n';
+        const std::string condition = blank == std::string::npos
+                                          ? "__fish_use_subcommand"
+                                          : "__fish_seen_subcommand_from " + path.substr(0, blank);
+        out += "complete -c sandboxctl -f -n " + quoted(condition) + " -a " + verb.get_name() +
+               " -d " + quoted(verb.get_description()) + '\n';
         // A sub-verb's options go with its group: fish knows words, not their order.
         const std::string seen = "__fish_seen_subcommand_from " + path.substr(0, path.find(' '));
         option_lines(verb, " -n " + quoted(seen));
-        if (takes_sandbox(verb)) out += "complete -c sandboxctl -n " + quoted(seen) + " -a '(sandboxctl ls -q 2>/dev/null)'\n";
+        if (takes_sandbox(verb))
+            out += "complete -c sandboxctl -n " + quoted(seen) +
+                   " -a '(sandboxctl ls -q 2>/dev/null)'\n";
     });
     return out;
 }

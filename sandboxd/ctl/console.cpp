@@ -13,18 +13,22 @@
 
 namespace sandboxd::ctl {
 
-bool is_terminal(int fd) noexcept { return ::isatty(fd) == 1; }
+bool is_terminal(int fd) noexcept {
+    return ::isatty(fd) == 1;
+}
 
 Palette palette_of(int fd) {
     const char* no_colour = std::getenv("NO_COLOR");
     const char* kind = std::getenv("TERM");
-    const bool plain = (no_colour && *no_colour) || (kind && std::string_view{kind} == "dumb") || !is_terminal(fd);
+    const bool plain =
+        (no_colour && *no_colour) || (kind && std::string_view{kind} == "dumb") || !is_terminal(fd);
     return plain ? Palette::plain : Palette::coloured;
 }
 
 Result<void> write_out(int fd, std::string_view bytes) {
     while (!bytes.empty()) {
-        const auto wrote = sys::write_some(fd, std::as_bytes(std::span{bytes.data(), bytes.size()}));
+        const auto wrote =
+            sys::write_some(fd, std::as_bytes(std::span{bytes.data(), bytes.size()}));
         if (wrote) {
             bytes.remove_prefix(*wrote);
             continue;
@@ -49,7 +53,8 @@ void print(std::string_view text) {
 }
 
 void note(std::string_view text) {
-    (void)write_out(STDERR_FILENO, "sandboxctl: " + printable(text) + '\n');  // nowhere else to say it
+    (void)write_out(STDERR_FILENO,
+                    "sandboxctl: " + printable(text) + '\n');  // nowhere else to say it
 }
 
 }  // namespace sandboxd::ctl

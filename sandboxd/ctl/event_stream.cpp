@@ -1,8 +1,8 @@
 #include "sandboxd/ctl/event_stream.hpp"
 
+#include <unistd.h>
 #include <nlohmann/json.hpp>
 #include <optional>
-#include <unistd.h>
 
 #include "sandboxd/ctl/answer.hpp"
 #include "sandboxd/ctl/base64.hpp"
@@ -13,6 +13,9 @@ namespace sandboxd::ctl {
 namespace {
 
 using nlohmann::json;
+
+constexpr auto kStartPatience =
+    std::chrono::seconds{90};  // the daemon gives up on a sandbox before that
 
 class Player {
 public:
@@ -52,18 +55,22 @@ private:
 
 Result<int> play_events(ApiClient& api, Request request, Show show, Cost cost) {
     request.headers.emplace_back("Accept", "application/x-ndjson");
+    request.head_patience = kStartPatience;
     Player player{show, cost};
     LineSplitter lines;
     const auto play = [&](std::string_view line) { return player.play(line); };
     SBX_CHECK(api.stream(request, [&](std::string_view bytes) { return lines.feed(bytes, play); }));
     SBX_CHECK(player.play(lines.rest()));
-    if (!player.exit_code()) return Error{Errc::unavailable, "the stream ended before the program did", "is the daemon being stopped?"};
+    if (!player.exit_code())
+        return Error{Errc::unavailable, "the stream ended before the program did",
+                     "is the daemon being stopped?"};
     return *player.exit_code();
 }
 
 void report_end(const json& answer, Cost cost) {
     if (const auto why = ended_by(answer)) note(*why);
-    if (cost == Cost::show && answer.contains("usage")) note("cost " + describe_usage(answer["usage"]));
+    if (cost == Cost::show && answer.contains("usage"))
+        note("cost " + describe_usage(answer["usage"]));
 }
 
 }  // namespace sandboxd::ctl

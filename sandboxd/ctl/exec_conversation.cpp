@@ -30,17 +30,23 @@ constexpr auto kAttemptPatience = std::chrono::seconds{5};
 constexpr auto kFirstPause = std::chrono::milliseconds{100};
 constexpr auto kLongestPause = std::chrono::milliseconds{2000};
 constexpr auto kGoodbye = std::chrono::milliseconds{500};
-constexpr auto kFarewell = std::chrono::seconds{2};
-constexpr std::size_t kOutboxMax = std::size_t{1} << 20;  // of input that waits to be sent; then it is read no further
-constexpr int kPatientInterrupts = 2;                     // a third Ctrl-C kills
+constexpr auto kFarewell = std::chrono::seconds{1};
+constexpr std::size_t kOutboxMax =
+    std::size_t{1} << 20;              // of input that waits to be sent; then it is read no further
+constexpr int kPatientInterrupts = 2;  // a third Ctrl-C kills
 
 std::string_view name_of(int signal) {
     switch (signal) {
-        case SIGINT: return "INT";
-        case SIGTERM: return "TERM";
-        case SIGHUP: return "HUP";
-        case SIGQUIT: return "QUIT";
-        default: return "KILL";
+        case SIGINT:
+            return "INT";
+        case SIGTERM:
+            return "TERM";
+        case SIGHUP:
+            return "HUP";
+        case SIGQUIT:
+            return "QUIT";
+        default:
+            return "KILL";
     }
 }
 
@@ -67,7 +73,9 @@ private:
     ExecFrames::Handler handler();
     Result<void> open(Deadline deadline);
     Result<void> open_again();
-    [[nodiscard]] bool over() const { return exit_ || failure_ || (left_with_ && (gone_ || !link_)); }
+    [[nodiscard]] bool over() const {
+        return exit_ || failure_ || (left_with_ && (gone_ || !link_));
+    }
     void read_next();
     void take(Result<Message> message);
     void take_loss(Error error);
@@ -82,13 +90,15 @@ private:
     void take_signal(int signal);
     enum class Farewell { none, to_the_program };
     void leave(int code, Farewell farewell);
+    void await_farewell();
     void say_goodbye();
 
     const Target& target_;
     ConversationOptions options_;
     IgnoredPipeSignal pipe_signal_;
     asio::io_context context_{1};
-    std::optional<asio::signal_set> signals_;  // once there is a connection: before that they end us as they always do
+    std::optional<asio::signal_set>
+        signals_;  // once there is a connection: before that they end us as they always do
     std::optional<asio::signal_set> resizes_;
     asio::steady_timer timer_{context_};
     ExecFrames frames_;
@@ -100,18 +110,21 @@ private:
     bool writing_ = false;
     bool input_waits_ = false;  // for room in the outbox
     bool input_ended_ = false;
-    bool open_ = false;         // the exec answers on this connection
+    bool open_ = false;  // the exec answers on this connection
     int interrupts_ = 0;
     std::optional<Error> refusal_;  // the last one that came as a message
     std::optional<Error> failure_;
     std::unique_ptr<json> exit_;
     std::optional<int> left_with_;
-    bool gone_ = false;  // without waiting any longer
+    bool gone_ = false;          // without waiting any longer
+    bool last_warning_ = false;  // the program that outlives its farewell is killed
 };
 
 ExecFrames::Handler Conversation::handler() {
     ExecFrames::Handler handler;
-    handler.output = [this](Stream stream, std::string_view bytes) { return output(stream, bytes); };
+    handler.output = [this](Stream stream, std::string_view bytes) {
+        return output(stream, bytes);
+    };
     handler.started = [this](const json& event) { started(event); };
     handler.notice = [this](const std::string& text) {
         if (!raw_) note(text);  // a terminal in raw mode shows the program, nothing else
@@ -123,7 +136,8 @@ ExecFrames::Handler Conversation::handler() {
 
 Result<void> Conversation::open(Deadline deadline) {
     const std::string first = frames_.exec_id().empty() ? options_.start : frames_.attach_message();
-    SBX_TRY(link_, WebSocketLink::open(context_, target_, sandbox_path(options_.sandbox, "exec/ws"), deadline));
+    SBX_TRY(link_, WebSocketLink::open(context_, target_, sandbox_path(options_.sandbox, "exec/ws"),
+                                       deadline));
     writing_ = true;
     link_->write(Message{false, first}, [this](Result<void> sent) {
         writing_ = false;
@@ -164,7 +178,11 @@ void Conversation::read_next() {
 
 void Conversation::take(Result<Message> message) {
     if (!message) return take_loss(std::move(message).error());
-    auto taken = message->binary ? frames_.take_binary(message->data) : frames_.take_text(message->data);
+    // A refusal that the connection outlives: of input, of a signal.
+    if (refusal_ && !raw_) note(refusal_->message());
+    refusal_.reset();
+    auto taken =
+        message->binary ? frames_.take_binary(message->data) : frames_.take_text(message->data);
     if (!taken) {
         if (!left_with_) failure_ = std::move(taken).error();
         return;
@@ -176,7 +194,8 @@ void Conversation::take_loss(Error error) {
     link_.reset();
     open_ = writing_ = false;
     if (exit_ || left_with_) return;
-    // A close in order says that the exec has ended, and its exit came before; without one the daemon is stopping.
+    // A close in order says that the exec has ended, and its exit came before; without one the
+    // daemon is stopping.
     if (error.is(Errc::conflict)) {
         failure_ = refusal_ ? std::move(*refusal_) : std::move(error);
     } else if (frames_.exec_id().empty() || options_.when_lost == WhenLost::fail) {
@@ -222,6 +241,7 @@ Result<void> Conversation::output(Stream stream, std::string_view bytes) {
     // As if the program had written to the reader that has gone.
     const bool ours = options_.signals == Signals::forward;
     if (ours) send(json{{"type", "signal"}, {"signal", "PIPE"}, {"scope", "tree"}});
+    last_warning_ = ours;
     leave(128 + SIGPIPE, ours ? Farewell::to_the_program : Farewell::none);
     return Result<void>{};
 }
@@ -251,8 +271,10 @@ void Conversation::flush() {
 
 void Conversation::read_input() {
     input_->next([this](std::string piece) {
-        // Without a connection the keys reach no program; but one of them has to get the user out of here.
-        if (raw_ && !open_ && piece.find('\x03') != std::string::npos) return leave(128 + SIGINT, Farewell::none);
+        // Without a connection the keys reach no program; but one of them has to get the user out
+        // of here.
+        if (raw_ && !open_ && piece.find('\x03') != std::string::npos)
+            return leave(128 + SIGINT, Farewell::none);
         input_ended_ = piece.empty();
         if (input_ended_) return send(json{{"type", "stdin_close"}});
         send(Message{true, std::move(piece)});
@@ -283,7 +305,8 @@ void Conversation::await_resize() {
 
 void Conversation::take_signal(int signal) {
     // Without an exec that answers there is nobody to pass it on to.
-    if (options_.signals == Signals::leave || !open_ || left_with_) return leave(128 + signal, Farewell::none);
+    if (options_.signals == Signals::leave || !open_ || left_with_)
+        return leave(128 + signal, Farewell::none);
     const bool again = signal == SIGINT ? ++interrupts_ > kPatientInterrupts : false;
     if (again || signal == SIGHUP) {
         // Nobody watches any more: all of it ends.
@@ -293,18 +316,31 @@ void Conversation::take_signal(int signal) {
     send(json{{"type", "signal"}, {"signal", name_of(signal)}, {"scope", "group"}});
 }
 
-// A farewell is heard only by a connection that stays until the program's end, or for a moment: one that is closed with
-// output unread is reset, and takes what was sent last with it.
+// A farewell is heard only by a connection that stays until the program's end, or for a moment: one
+// that is closed with output unread is reset, and takes what was sent last with it.
 void Conversation::leave(int code, Farewell farewell) {
     if (!left_with_) left_with_ = code;
     if (farewell == Farewell::none) gone_ = true;
+    await_farewell();
+}
+
+void Conversation::await_farewell() {
     timer_.expires_after(kFarewell);
     timer_.async_wait([this](error_code ec) {
-        if (!ec) gone_ = true;
+        if (ec) return;
+        if (!last_warning_) {
+            gone_ = true;
+            return;
+        }
+        // It ignores SIGPIPE. Its next write would fail; nobody reads it any more.
+        last_warning_ = false;
+        send(json{{"type", "signal"}, {"signal", "KILL"}, {"scope", "tree"}});
+        await_farewell();
     });
 }
 
-// The daemon closes behind the exit event; a connection that it can close in order needs no line in its log.
+// The daemon closes behind the exit event; a connection that it can close in order needs no line in
+// its log.
 void Conversation::say_goodbye() {
     const auto until = std::chrono::steady_clock::now() + kGoodbye;
     input_.reset();

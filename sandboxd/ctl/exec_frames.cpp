@@ -14,7 +14,9 @@ using nlohmann::json;
 
 constexpr std::size_t kHeadBytes = 9;  // one of stream, eight of offset, big-endian
 
-Error broken(std::string what) { return Error{Errc::protocol_error, "the daemon's stream", std::move(what)}; }
+Error broken(std::string what) {
+    return Error{Errc::protocol_error, "the daemon's stream", std::move(what)};
+}
 
 }  // namespace
 
@@ -35,11 +37,13 @@ Result<void> ExecFrames::take_output(Stream stream, std::uint64_t offset, std::s
 }
 
 Result<void> ExecFrames::take_binary(std::string_view bytes) {
-    if (bytes.size() < kHeadBytes) return broken("a binary message of " + std::to_string(bytes.size()) + " bytes");
+    if (bytes.size() < kHeadBytes)
+        return broken("a binary message of " + std::to_string(bytes.size()) + " bytes");
     const auto kind = static_cast<unsigned char>(bytes[0]);
     if (kind < 1 || kind > 3) return broken("an output stream of kind " + std::to_string(kind));
     std::uint64_t offset = 0;
-    for (std::size_t i = 1; i < kHeadBytes; ++i) offset = offset << 8 | static_cast<unsigned char>(bytes[i]);
+    for (std::size_t i = 1; i < kHeadBytes; ++i)
+        offset = offset << 8 | static_cast<unsigned char>(bytes[i]);
     return take_output(static_cast<Stream>(kind), offset, bytes.substr(kHeadBytes));
 }
 

@@ -38,7 +38,8 @@ Deadline patience_of(std::chrono::milliseconds patience) {
 Head head_of(const http::response_header<>& from) {
     Head head;
     head.status = from.result_int();
-    for (const auto& field : from) head.headers.emplace_back(std::string{field.name_string()}, std::string{field.value()});
+    for (const auto& field : from)
+        head.headers.emplace_back(std::string{field.name_string()}, std::string{field.value()});
     return head;
 }
 
@@ -107,7 +108,9 @@ http::request_header<> HttpClient::Impl::header_of(const Request& request) const
 
 template <class Stream>
 error_code HttpClient::Impl::send(Stream& stream, const Request& request) {
-    const auto write = [&](auto&& start) { return complete(context, connection->socket(), Deadline::after(kWritePatience), start); };
+    const auto write = [&](auto&& start) {
+        return complete(context, connection->socket(), Deadline::after(kWritePatience), start);
+    };
     if (!request.upload) {
         http::request<http::string_body> message{header_of(request), request.body};
         if (!request.body.empty()) message.set(http::field::content_type, "application/json");
@@ -122,19 +125,24 @@ error_code HttpClient::Impl::send(Stream& stream, const Request& request) {
         message.chunked(true);
     }
     http::request_serializer<http::empty_body> serializer{message};
-    const error_code ec = write([&](auto done) { http::async_write_header(stream, serializer, done); });
+    const error_code ec =
+        write([&](auto done) { http::async_write_header(stream, serializer, done); });
     return ec ? ec : send_upload(stream, *request.upload);
 }
 
 template <class Stream>
 error_code HttpClient::Impl::send_upload(Stream& stream, const Upload& upload) {
-    const auto write = [&](auto&& start) { return complete(context, connection->socket(), Deadline::after(kWritePatience), start); };
+    const auto write = [&](auto&& start) {
+        return complete(context, connection->socket(), Deadline::after(kWritePatience), start);
+    };
     const auto piece = std::make_unique_for_overwrite<std::byte[]>(kPiece);
     std::uint64_t left = upload.size.value_or(std::numeric_limits<std::uint64_t>::max());
     error_code ec;
     while (!ec && left > 0) {
-        auto got = upload.read({piece.get(), static_cast<std::size_t>(std::min<std::uint64_t>(left, kPiece))});
-        if (got && *got == 0 && upload.size) got = Error{Errc::conflict, "upload", "the file became shorter while it was read"};
+        auto got = upload.read(
+            {piece.get(), static_cast<std::size_t>(std::min<std::uint64_t>(left, kPiece))});
+        if (got && *got == 0 && upload.size)
+            got = Error{Errc::conflict, "upload", "the file became shorter while it was read"};
         if (!got) {
             upload_failure = std::move(got).error();
             return asio::error::operation_aborted;
@@ -143,9 +151,11 @@ error_code HttpClient::Impl::send_upload(Stream& stream, const Upload& upload) {
         if (upload.size) {
             ec = write([&](auto done) { asio::async_write(stream, bytes, done); });
         } else if (*got == 0) {
-            return write([&](auto done) { asio::async_write(stream, http::make_chunk_last(), done); });
+            return write(
+                [&](auto done) { asio::async_write(stream, http::make_chunk_last(), done); });
         } else {
-            ec = write([&](auto done) { asio::async_write(stream, http::make_chunk(bytes), done); });
+            ec =
+                write([&](auto done) { asio::async_write(stream, http::make_chunk(bytes), done); });
         }
         left -= *got;
     }
@@ -153,13 +163,17 @@ error_code HttpClient::Impl::send_upload(Stream& stream, const Upload& upload) {
 }
 
 template <class Stream>
-Result<Head> HttpClient::Impl::receive(Stream& stream, const Request& request, const Receiver& receiver) {
+Result<Head> HttpClient::Impl::receive(Stream& stream, const Request& request,
+                                       const Receiver& receiver) {
     http::response_parser<http::buffer_body> parser;
     parser.body_limit(boost::none);
     parser.header_limit(kHeaderMax);
     parser.skip(request.method == "HEAD");
-    const auto read = [&](auto&& start) { return complete(context, connection->socket(), patience_of(request.patience), start); };
-    error_code ec = read([&](auto done) { http::async_read_header(stream, connection->buffer, parser, done); });
+    const auto head_patience =
+        request.head_patience.count() > 0 ? request.head_patience : request.patience;
+    error_code ec = complete(
+        context, connection->socket(), patience_of(head_patience),
+        [&](auto done) { http::async_read_header(stream, connection->buffer, parser, done); });
     if (ec) return connection_error(target.address, ec);
     answered = true;
     const Head head = head_of(parser.get().base());
@@ -168,7 +182,9 @@ Result<Head> HttpClient::Impl::receive(Stream& stream, const Request& request, c
     while (!parser.is_done()) {
         parser.get().body().data = piece.get();
         parser.get().body().size = kPiece;
-        ec = read([&](auto done) { http::async_read_some(stream, connection->buffer, parser, done); });
+        ec = complete(context, connection->socket(), patience_of(request.patience), [&](auto done) {
+            http::async_read_some(stream, connection->buffer, parser, done);
+        });
         if (ec && ec != http::error::need_buffer) return connection_error(target.address, ec);
         const std::size_t got = kPiece - parser.get().body().size;
         if (got > 0 && receiver.data) SBX_CHECK(receiver.data({piece.get(), got}));
@@ -179,11 +195,14 @@ Result<Head> HttpClient::Impl::receive(Stream& stream, const Request& request, c
 }
 
 template <class Stream>
-Result<Head> HttpClient::Impl::exchange_over(Stream& stream, const Request& request, const Receiver& receiver) {
+Result<Head> HttpClient::Impl::exchange_over(Stream& stream, const Request& request,
+                                             const Receiver& receiver) {
     const error_code sent = send(stream, request);
     if (upload_failure) return *std::exchange(upload_failure, std::nullopt);
-    // A server that refuses an upload answers and closes before it has read all of it: the answer says more than the error.
-    if (sent && !(request.upload && connection->socket().is_open())) return connection_error(target.address, sent);
+    // A server that refuses an upload answers and closes before it has read all of it: the answer
+    // says more than the error.
+    if (sent && !(request.upload && connection->socket().is_open()))
+        return connection_error(target.address, sent);
     auto head = receive(stream, request, receiver);
     if (head && sent) connection.reset();
     return head;
@@ -193,21 +212,25 @@ HttpClient::HttpClient(Target target) : impl_{std::make_unique<Impl>(std::move(t
 HttpClient::HttpClient(HttpClient&&) noexcept = default;
 HttpClient::~HttpClient() = default;
 
-const Target& HttpClient::target() const noexcept { return impl_->target; }
+const Target& HttpClient::target() const noexcept {
+    return impl_->target;
+}
 
 Result<Head> HttpClient::exchange(const Request& request, const Receiver& receiver) {
     while (true) {
         if (!impl_->connection) SBX_CHECK(impl_->open());
         const bool reused = impl_->connection->used;
         impl_->answered = false;
-        auto head = impl_->connection->tls ? impl_->exchange_over(*impl_->connection->tls, request, receiver)
-                                           : impl_->exchange_over(*impl_->connection->plain, request, receiver);
+        auto head = impl_->connection->tls
+                        ? impl_->exchange_over(*impl_->connection->tls, request, receiver)
+                        : impl_->exchange_over(*impl_->connection->plain, request, receiver);
         if (head) return head;
         impl_->connection.reset();
-        // The server may have closed a kept connection meanwhile: once more on a new one, but nothing that must not be
-        // done twice, and no upload, whose source can't be read twice.
+        // The server may have closed a kept connection meanwhile: once more on a new one, but
+        // nothing that must not be done twice, and no upload, whose source can't be read twice.
         const bool repeatable = request.method != "POST" && !request.upload;
-        const bool again = reused && repeatable && !impl_->answered && head.error().is(Errc::unavailable);
+        const bool again =
+            reused && repeatable && !impl_->answered && head.error().is(Errc::unavailable);
         if (!again) return head;
     }
 }

@@ -25,7 +25,8 @@ struct Head {
 // A body that is read as it is sent; in chunks when its size is not known.
 struct Upload {
     std::optional<std::uint64_t> size;
-    std::function<Result<std::size_t>(std::span<std::byte>)> read;  // 0: the end; with a size, before it, an error
+    std::function<Result<std::size_t>(std::span<std::byte>)>
+        read;  // 0: the end; with a size, before it, an error
 };
 
 struct Request {
@@ -34,8 +35,12 @@ struct Request {
     std::vector<std::pair<std::string, std::string>> headers;
     std::string body;  // JSON
     std::optional<Upload> upload;
-    // How long nothing may come before that is an error. Zero: for ever, as for a program whose end is waited for.
+    // How long nothing may come before that is an error. Zero: for ever, as for a program whose end
+    // is waited for.
     std::chrono::milliseconds patience{60'000};
+    // The same for the head of the answer, where that comes long before its body's end. Zero: as
+    // above.
+    std::chrono::milliseconds head_patience{0};
 };
 
 // What takes the answer. An error that one of them returns ends the exchange and is the result.
@@ -44,8 +49,8 @@ struct Receiver {
     std::function<Result<void>(std::string_view)> data;  // as it arrives
 };
 
-// Blocking HTTP/1.1 to one daemon over TCP, TLS or a Unix socket. The connection is kept for the next request. Authenticates
-// itself. One thread.
+// Blocking HTTP/1.1 to one daemon over TCP, TLS or a Unix socket. The connection is kept for the
+// next request. Authenticates itself. One thread.
 class HttpClient {
 public:
     explicit HttpClient(Target target);

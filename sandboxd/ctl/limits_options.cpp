@@ -12,14 +12,20 @@ namespace sandboxd::ctl {
 using nlohmann::json;
 
 void add_sandbox_options(CLI::App& verb, SandboxOptions& options) {
-    verb.add_option("-t,--template", options.template_name, "what the sandbox is made from (default: host)")->type_name("NAME");
-    verb.add_option("-m,--memory", options.memory, "memory, such as 512m or 2g (default: 512m)")->type_name("SIZE");
+    verb.add_option("-t,--template", options.template_name,
+                    "what the sandbox is made from (default: host)")
+        ->type_name("NAME");
+    verb.add_option("-m,--memory", options.memory, "memory, such as 512m or 2g (default: 512m)")
+        ->type_name("SIZE");
     verb.add_option("--cpus", options.cpus, "cores, such as 0.5 or 2 (default: 1)")->type_name("N");
     verb.add_option("--disk", options.disk, "disk, such as 1g (default: 1g)")->type_name("SIZE");
     verb.add_option("--pids", options.pids, "processes and threads (default: 256)")->type_name("N");
-    verb.add_option("--network", options.network, "what it can reach (default: none)")->type_name("POLICY");
-    verb.add_option("-e,--env", options.env, "an environment variable; NAME alone takes its value from here")
-        ->type_name("NAME[=VALUE]")->allow_extra_args(false);
+    verb.add_option("--network", options.network, "what it can reach (default: none)")
+        ->type_name("POLICY");
+    verb.add_option("-e,--env", options.env,
+                    "an environment variable; NAME alone takes its value from here")
+        ->type_name("NAME[=VALUE]")
+        ->allow_extra_args(false);
 }
 
 Result<json> parse_env(const std::vector<std::string>& env) {
@@ -27,7 +33,9 @@ Result<json> parse_env(const std::vector<std::string>& env) {
     for (const std::string& entry : env) {
         if (entry.find('=') == std::string::npos) {
             const char* value = std::getenv(entry.c_str());
-            if (!value) return Error{Errc::invalid_argument, "--env " + entry, "is not set here: give NAME=VALUE"};
+            if (!value)
+                return Error{Errc::invalid_argument, "--env " + entry,
+                             "is not set here: give NAME=VALUE"};
             out[entry] = value;
             continue;
         }
@@ -45,12 +53,15 @@ Result<void> apply(const SandboxOptions& options, json& body) {
     if (!options.disk.empty()) {
         SBX_TRY(limits["disk_mb"], parse_mebibytes(options.disk));
     }
-    const auto number = [&](const std::string& text, const char* name, const char* option) -> Result<void> {
+    const auto number = [&](const std::string& text, const char* name,
+                            const char* option) -> Result<void> {
         if (text.empty()) return Result<void>{};
         double value = 0;
-        const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value, std::chars_format::fixed);
+        const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), value,
+                                                 std::chars_format::fixed);
         if (code != std::errc{} || end != text.data() + text.size()) {
-            return Error{Errc::invalid_argument, std::string{option} + ' ' + text, "expected a number"};
+            return Error{Errc::invalid_argument, std::string{option} + ' ' + text,
+                         "expected a number"};
         }
         const auto whole = static_cast<std::int64_t>(value);
         limits[name] = static_cast<double>(whole) == value ? json(whole) : json(value);

@@ -28,7 +28,9 @@ Result<std::string> read_input(const std::string& path, std::size_t most) {
         if (!got) return std::move(got).error().with(path == "-" ? "standard input" : path);
         if (*got == 0) return out;
         if (out.size() + *got > most) {
-            return Error{Errc::payload_too_large, path, "more than " + format_bytes(most) + ": copy it into a sandbox with sandboxctl cp"};
+            return Error{
+                Errc::payload_too_large, path,
+                "more than " + format_bytes(most) + ": copy it into a sandbox with sandboxctl cp"};
         }
         out.append(reinterpret_cast<const char*>(piece.get()), *got);
     }

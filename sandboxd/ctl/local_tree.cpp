@@ -29,7 +29,11 @@ LocalKind kind_of(mode_t mode) {
 
 Result<LocalEntry> entry_of(const std::string& full, std::string relative, int flags) {
     SBX_TRY(const struct stat info, sys::statat(AT_FDCWD, full.c_str(), flags));
-    LocalEntry entry{std::move(relative), kind_of(info.st_mode), info.st_mode & kPermissions, static_cast<std::uint64_t>(info.st_size), {}};
+    LocalEntry entry{std::move(relative),
+                     kind_of(info.st_mode),
+                     info.st_mode & kPermissions,
+                     static_cast<std::uint64_t>(info.st_size),
+                     {}};
     if (entry.kind != LocalKind::symlink) return entry;
     std::error_code code;
     entry.target = fs::read_symlink(full, code).string();
@@ -44,7 +48,9 @@ std::vector<std::string> parts_of(const std::string& path) {
     while (begin <= path.size()) {
         const std::size_t end = std::min(path.find('/', begin), path.size());
         const std::string part = path.substr(begin, end - begin);
-        if (part.empty() || part == "." || part == ".." || part.size() > NAME_MAX || part.find('\0') != std::string::npos) return {};
+        if (part.empty() || part == "." || part == ".." || part.size() > NAME_MAX ||
+            part.find('\0') != std::string::npos)
+            return {};
         parts.push_back(part);
         begin = end + 1;
     }
@@ -68,9 +74,12 @@ Result<std::vector<LocalEntry>> walk(const std::string& root) {
     std::error_code code;
     fs::recursive_directory_iterator at{root, code};
     for (; !code && at != fs::recursive_directory_iterator{}; at.increment(code)) {
-        if (entries.size() == kEntriesMax) return Error{Errc::payload_too_large, root, "more than a million entries: pack them first"};
+        if (entries.size() == kEntriesMax)
+            return Error{Errc::payload_too_large, root,
+                         "more than a million entries: pack them first"};
         const std::string full = at->path().string();
-        SBX_TRY(LocalEntry entry, entry_of(full, at->path().lexically_relative(root).string(), AT_SYMLINK_NOFOLLOW));
+        SBX_TRY(LocalEntry entry,
+                entry_of(full, at->path().lexically_relative(root).string(), AT_SYMLINK_NOFOLLOW));
         entries.push_back(std::move(entry));
     }
     if (code) return errno_error(code.value(), "read folder", root);
@@ -86,7 +95,9 @@ Result<LocalFolder> LocalFolder::open(const std::string& path) {
 
 Result<LocalFolder::Place> LocalFolder::place_of(const std::string& path) {
     const std::vector<std::string> parts = parts_of(path);
-    if (parts.empty()) return Error{Errc::forbidden, "the sandbox names a file \"" + path + '"', "it would be outside of the folder"};
+    if (parts.empty())
+        return Error{Errc::forbidden, "the sandbox names a file \"" + path + '"',
+                     "it would be outside of the folder"};
     SBX_TRY(Fd folder, sys::openat(root_.get(), ".", O_RDONLY | O_DIRECTORY));
     for (std::size_t i = 0; i + 1 < parts.size(); ++i) {
         auto below = open_folder(folder.get(), parts[i], 0777);
@@ -108,14 +119,16 @@ Result<Fd> LocalFolder::create(const std::string& path, std::uint32_t mode) {
     SBX_TRY(const Place place, place_of(path));
     auto gone = sys::unlinkat(place.folder.get(), place.name.c_str());
     if (!gone && !gone.error().is_errno(ENOENT)) return std::move(gone).error().with(path);
-    return sys::openat(place.folder.get(), place.name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode & kPermissions);
+    return sys::openat(place.folder.get(), place.name.c_str(),
+                       O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW, mode & kPermissions);
 }
 
 Result<void> LocalFolder::make_symlink(const std::string& path, const std::string& target) {
     SBX_TRY(const Place place, place_of(path));
     auto gone = sys::unlinkat(place.folder.get(), place.name.c_str());
     if (!gone && !gone.error().is_errno(ENOENT)) return std::move(gone).error().with(path);
-    if (::symlinkat(target.c_str(), place.folder.get(), place.name.c_str()) == 0) return Result<void>{};
+    if (::symlinkat(target.c_str(), place.folder.get(), place.name.c_str()) == 0)
+        return Result<void>{};
     return Error{Errc::conflict, path, "the symlink to " + target + " can't be made"};
 }
 

@@ -22,12 +22,13 @@ struct LocalEntry {
     std::string target;  // of a symlink
 };
 
-// A file or folder and all that is in it, folders before what is in them. Symlinks are entries, not followed, but for the
-// root itself.
+// A file or folder and all that is in it, folders before what is in them. Symlinks are entries, not
+// followed, but for the root itself.
 [[nodiscard]] Result<std::vector<LocalEntry>> walk(const std::string& root);
 
-// A folder that is filled with what a sandbox named. No name leads out of it: each part is opened below the one before,
-// without following a symlink, and ".." is refused. Files that exist are replaced.
+// A folder that is filled with what a sandbox named. No name leads out of it: each part is opened
+// below the one before, without following a symlink, and ".." is refused. Files that exist are
+// replaced.
 class LocalFolder {
 public:
     // Makes the folder, in a parent that exists, unless it is there.

@@ -13,7 +13,8 @@ constexpr auto kPeriod = std::chrono::milliseconds{200};
 }  // namespace
 
 Progress::~Progress() {
-    if (shown_) (void)write_out(STDERR_FILENO, "\r\x1b[K");  // a terminal that has gone needs no wiping
+    if (shown_)
+        (void)write_out(STDERR_FILENO, "\r\x1b[K");  // a terminal that has gone needs no wiping
 }
 
 void Progress::begin(std::string name, std::uint64_t size) {
@@ -31,8 +32,10 @@ void Progress::add(std::uint64_t bytes) {
     last_ = now;
     const double seconds = std::chrono::duration<double>(now - begin_).count();
     std::string line = "\r" + printable(name_) + "  " + format_bytes(done_);
-    if (size_ > 0) line += " of " + format_bytes(size_) + " (" + std::to_string(done_ * 100 / size_) + " %)";
-    line += "  " + format_bytes(static_cast<std::uint64_t>(static_cast<double>(bytes_) / seconds)) + "/s\x1b[K";
+    if (size_ > 0)
+        line += " of " + format_bytes(size_) + " (" + std::to_string(done_ * 100 / size_) + " %)";
+    line += "  " + format_bytes(static_cast<std::uint64_t>(static_cast<double>(bytes_) / seconds)) +
+            "/s\x1b[K";
     shown_ = write_out(STDERR_FILENO, line).has_value();
 }
 

@@ -6,8 +6,8 @@
 
 namespace sandboxd::ctl {
 
-// A line on standard error that says how far a long copy is. Shows nothing where standard error is no terminal, or before a
-// second has passed. The destructor wipes it.
+// A line on standard error that says how far a long copy is. Shows nothing where standard error is
+// no terminal, or before a second has passed. The destructor wipes it.
 class Progress {
 public:
     explicit Progress(bool wanted) : wanted_{wanted} {}

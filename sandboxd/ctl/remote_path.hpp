@@ -12,7 +12,8 @@ struct RemotePath {
     bool operator==(const RemotePath&) const = default;
 };
 
-// ID:PATH, where ID looks like a sandbox's; an empty PATH is the home directory. Nothing for a path here.
+// ID:PATH, where ID looks like a sandbox's; an empty PATH is the home directory. Nothing for a path
+// here.
 [[nodiscard]] std::optional<RemotePath> parse_remote(std::string_view text);
 // The last part, without slashes at the end; "/" has none.
 [[nodiscard]] std::string base_name(std::string_view path);

@@ -46,7 +46,10 @@ SplitLine split_command(const CLI::App& app, std::vector<std::string> words) {
             continue;
         }
         if (++named == 1) {
-            if (word == "exec") verb = app.get_subcommands([](const CLI::App* each) { return each->get_name() == "exec"; }).at(0);
+            if (word == "exec")
+                verb = app.get_subcommands(
+                              [](const CLI::App* each) { return each->get_name() == "exec"; })
+                           .at(0);
         } else if (verb && named == 3) {
             cut = i;
             line.has_command = true;

@@ -3,8 +3,8 @@
 #include <sys/epoll.h>
 
 #include <boost/asio/io_context.hpp>
-#include <boost/asio/post.hpp>
 #include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
 #include <optional>
 #include <span>
 
@@ -18,13 +18,14 @@ namespace {
 
 constexpr std::size_t kPiece = 64 * 1024;
 
-// An epoll descriptor that is readable when `fd` is: Asio would make `fd` itself non-blocking. Invalid where epoll
-// refuses the file, because reading it never waits (a regular file, /dev/null).
+// An epoll descriptor that is readable when `fd` is: Asio would make `fd` itself non-blocking.
+// Invalid where epoll refuses the file, because reading it never waits (a regular file, /dev/null).
 Fd watcher_of(int fd) {
     Fd watcher{::epoll_create1(EPOLL_CLOEXEC)};
     epoll_event event{};
     event.events = EPOLLIN;
-    if (watcher.valid() && ::epoll_ctl(watcher.get(), EPOLL_CTL_ADD, fd, &event) == 0) return watcher;
+    if (watcher.valid() && ::epoll_ctl(watcher.get(), EPOLL_CTL_ADD, fd, &event) == 0)
+        return watcher;
     return Fd{};
 }
 
@@ -39,7 +40,8 @@ struct InputPump::Impl {
     std::string read() const {
         std::string piece(kPiece, '\0');
         // A terminal that has hung up is an end like any other.
-        const auto got = sys::read_some(fd, std::as_writable_bytes(std::span{piece.data(), piece.size()}));
+        const auto got =
+            sys::read_some(fd, std::as_writable_bytes(std::span{piece.data(), piece.size()}));
         piece.resize(got ? *got : 0);
         return piece;
     }
@@ -50,7 +52,8 @@ struct InputPump::Impl {
     bool dropped = false;
 };
 
-InputPump::InputPump(asio::io_context& context, int fd) : impl_{std::make_shared<Impl>(context, fd)} {}
+InputPump::InputPump(asio::io_context& context, int fd)
+    : impl_{std::make_shared<Impl>(context, fd)} {}
 
 InputPump::~InputPump() {
     impl_->dropped = true;

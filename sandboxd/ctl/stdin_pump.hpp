@@ -12,8 +12,8 @@ class io_context;
 
 namespace sandboxd::ctl {
 
-// Reads a descriptor piece by piece without changing its flags, which other processes share: the shell that called us
-// has the same terminal. Destroying it drops what waits.
+// Reads a descriptor piece by piece without changing its flags, which other processes share: the
+// shell that called us has the same terminal. Destroying it drops what waits.
 class InputPump {
 public:
     // `fd` stays the caller's.

@@ -10,17 +10,24 @@ namespace {
 
 // Characters, not bytes. Wide ones count as one: names here are ids and numbers.
 std::size_t width(std::string_view text) {
-    return static_cast<std::size_t>(std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
+    return static_cast<std::size_t>(
+        std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xC0) != 0x80; }));
 }
 
 std::string_view code_of(Colour colour) noexcept {
     switch (colour) {
-        case Colour::none: return "";
-        case Colour::green: return "\x1b[32m";
-        case Colour::yellow: return "\x1b[33m";
-        case Colour::red: return "\x1b[31m";
-        case Colour::dim: return "\x1b[2m";
-        case Colour::bold: return "\x1b[1m";
+        case Colour::none:
+            return "";
+        case Colour::green:
+            return "\x1b[32m";
+        case Colour::yellow:
+            return "\x1b[33m";
+        case Colour::red:
+            return "\x1b[31m";
+        case Colour::dim:
+            return "\x1b[2m";
+        case Colour::bold:
+            return "\x1b[1m";
     }
     return "";
 }
@@ -38,7 +45,8 @@ std::string printable(std::string_view text) {
         const auto value = static_cast<unsigned char>(out[i]);
         if (value < 0x20 || value == 0x7f) out[i] = '?';
         // C1 controls in UTF-8 (U+0080 to U+009F), among them the one-character CSI.
-        if (value == 0xC2 && i + 1 < out.size() && static_cast<unsigned char>(out[i + 1]) < 0xA0) out[i] = out[i + 1] = '?';
+        if (value == 0xC2 && i + 1 < out.size() && static_cast<unsigned char>(out[i + 1]) < 0xA0)
+            out[i] = out[i + 1] = '?';
     }
     return out;
 }

@@ -11,7 +11,8 @@ enum class Palette { plain, coloured };
 
 // The text as a terminal shows it in that colour; as it is on a plain one.
 [[nodiscard]] std::string paint(std::string_view text, Colour colour, Palette palette);
-// Control characters, which could be commands to a terminal, become '?'. For what sandboxes and servers name.
+// Control characters, which could be commands to a terminal, become '?'. For what sandboxes and
+// servers name.
 [[nodiscard]] std::string printable(std::string_view text);
 
 enum class Align { left, right };
@@ -24,8 +25,8 @@ struct Cell {
     Colour colour = Colour::none;
 };
 
-// Rows under titles, each column as wide as its widest cell, two blanks between; lines have no blanks at their end. Cells
-// are made printable.
+// Rows under titles, each column as wide as its widest cell, two blanks between; lines have no
+// blanks at their end. Cells are made printable.
 class Table {
 public:
     explicit Table(std::vector<Column> columns) : columns_{std::move(columns)} {}

@@ -23,7 +23,9 @@ Key key_of_file(const std::string& path) {
 Result<void> check_key(const std::string& key) {
     // It becomes a header's value; nothing else may come along with it.
     for (const char c : key) {
-        if (c <= 0x20 || c >= 0x7f) return Error{Errc::invalid_argument, "key", "an API key has no blanks and no line ends in it"};
+        if (c <= 0x20 || c >= 0x7f)
+            return Error{Errc::invalid_argument, "key",
+                         "an API key has no blanks and no line ends in it"};
     }
     return Result<void>{};
 }
@@ -33,7 +35,8 @@ Key find_key(const Wanted& wanted, const Address& address, const std::string& st
     const std::string file = state_dir + "/dev.key";
     if (wanted.state_dir && sys::exists(file)) return key_of_file(file);
     if (wanted.env_key) return {*wanted.env_key, ""};
-    if (address.scheme == Scheme::unix_socket) return {"", "over the Unix socket only root needs none"};
+    if (address.scheme == Scheme::unix_socket)
+        return {"", "over the Unix socket only root needs none"};
     if (!is_local(address)) return {"", "the key of a daemon elsewhere has to be given"};
     return key_of_file(file);
 }

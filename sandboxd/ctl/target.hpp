@@ -32,9 +32,10 @@ struct Target {
     std::string ca_file;   // PEM; empty: the system's authorities
 };
 
-// The command line wins over the environment, the environment over the defaults. The default key is the file dev.key of
-// the state directory; it is sent to addresses of this machine only, unless the state directory was asked for. Where
-// there is neither an address nor a key, a daemon's Unix socket in the state directory is used: root needs no key there.
+// The command line wins over the environment, the environment over the defaults. The default key is
+// the file dev.key of the state directory; it is sent to addresses of this machine only, unless the
+// state directory was asked for. Where there is neither an address nor a key, a daemon's Unix
+// socket in the state directory is used: root needs no key there.
 [[nodiscard]] Result<Target> resolve_target(const Wanted& wanted);
 
 }  // namespace sandboxd::ctl

@@ -42,7 +42,8 @@ WindowSize window_size(int fd) noexcept {
 
 Result<std::unique_ptr<RawTerminal>> RawTerminal::enter(int fd) {
     SBX_ASSERT(raw_fd < 0);
-    if (::tcgetattr(fd, &before) != 0) return Error{Errc::incompatible, "standard input", "is no terminal: leave -t out"};
+    if (::tcgetattr(fd, &before) != 0)
+        return Error{Errc::incompatible, "standard input", "is no terminal: leave -t out"};
     termios raw = before;
     ::cfmakeraw(&raw);
     static const bool registered = std::atexit(restore) == 0;
@@ -51,7 +52,8 @@ Result<std::unique_ptr<RawTerminal>> RawTerminal::enter(int fd) {
     raw_fd = fd;
     if (::tcsetattr(fd, TCSADRAIN, &raw) != 0) {
         raw_fd = -1;
-        return Error{Errc::incompatible, "standard input", "the terminal can't be put into raw mode"};
+        return Error{Errc::incompatible, "standard input",
+                     "the terminal can't be put into raw mode"};
     }
     return std::unique_ptr<RawTerminal>{new RawTerminal};
 }

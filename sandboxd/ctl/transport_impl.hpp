@@ -23,10 +23,11 @@ using boost::system::error_code;
 using PlainStream = asio::generic::stream_protocol::socket;
 using TlsStream = asio::ssl::stream<PlainStream>;
 
-// Runs the context until the operation that `initiate` starts has completed; at the deadline the socket is closed, which
-// ends the operation. Other work on the context goes on meanwhile.
+// Runs the context until the operation that `initiate` starts has completed; at the deadline the
+// socket is closed, which ends the operation. Other work on the context goes on meanwhile.
 template <class Initiate>
-error_code complete(asio::io_context& context, PlainStream& socket, Deadline deadline, Initiate initiate) {
+error_code complete(asio::io_context& context, PlainStream& socket, Deadline deadline,
+                    Initiate initiate) {
     std::optional<error_code> outcome;
     initiate([&outcome](error_code ec, auto&&...) { outcome = ec; });
     bool late = false;
@@ -44,11 +45,15 @@ error_code complete(asio::io_context& context, PlainStream& socket, Deadline dea
 }
 
 // A connected socket. unavailable, with the cure, when nobody answers there.
-[[nodiscard]] Result<PlainStream> connect(asio::io_context& context, const Address& address, Deadline deadline);
+[[nodiscard]] Result<PlainStream> connect(asio::io_context& context, const Address& address,
+                                          Deadline deadline);
 // Checks certificates against the system's authorities or the target's file.
 [[nodiscard]] Result<std::unique_ptr<asio::ssl::context>> make_tls(const Target& target);
-[[nodiscard]] Result<std::unique_ptr<TlsStream>> handshake(asio::io_context& context, asio::ssl::context& tls, PlainStream socket,
-                                                           const Address& address, Deadline deadline);
+[[nodiscard]] Result<std::unique_ptr<TlsStream>> handshake(asio::io_context& context,
+                                                           asio::ssl::context& tls,
+                                                           PlainStream socket,
+                                                           const Address& address,
+                                                           Deadline deadline);
 
 [[nodiscard]] Error connection_error(const Address& address, const error_code& code);
 

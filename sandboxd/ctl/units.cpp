@@ -14,14 +14,17 @@ struct Quantity {
 };
 
 bool parse_quantity(std::string_view text, Quantity& out) {
-    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), out.number, std::chars_format::fixed);
+    const auto [end, code] = std::from_chars(text.data(), text.data() + text.size(), out.number,
+                                             std::chars_format::fixed);
     if (code != std::errc{} || !(out.number >= 0) || out.number > 1e15) return false;
-    for (const char* at = end; at != text.data() + text.size(); ++at) out.unit += static_cast<char>(*at | 0x20);
+    for (const char* at = end; at != text.data() + text.size(); ++at)
+        out.unit += static_cast<char>(*at | 0x20);
     return true;
 }
 
 Error bad_time(std::string_view text) {
-    return Error{Errc::invalid_argument, "time " + std::string{text}, "expected a number with ms, s, m, h or d behind it, such as 90s"};
+    return Error{Errc::invalid_argument, "time " + std::string{text},
+                 "expected a number with ms, s, m, h or d behind it, such as 90s"};
 }
 
 std::string print(const char* format, double value) {
@@ -30,7 +33,9 @@ std::string print(const char* format, double value) {
     return {buffer.data(), static_cast<std::size_t>(size)};
 }
 
-std::string two(std::uint64_t value) { return (value < 10 ? "0" : "") + std::to_string(value); }
+std::string two(std::uint64_t value) {
+    return (value < 10 ? "0" : "") + std::to_string(value);
+}
 
 }  // namespace
 
@@ -50,12 +55,15 @@ Result<std::uint64_t> parse_milliseconds(std::string_view text) {
 
 Result<std::uint64_t> parse_seconds(std::string_view text) {
     SBX_TRY(const std::uint64_t ms, parse_milliseconds(text));
-    if (ms < 1000) return Error{Errc::invalid_argument, "time " + std::string{text}, "expected at least one second"};
+    if (ms < 1000)
+        return Error{Errc::invalid_argument, "time " + std::string{text},
+                     "expected at least one second"};
     return ms / 1000;
 }
 
 Result<std::uint64_t> parse_mebibytes(std::string_view text) {
-    const Error bad{Errc::invalid_argument, "size " + std::string{text}, "expected MiB, or a number with k, m, g or t behind it, such as 2g"};
+    const Error bad{Errc::invalid_argument, "size " + std::string{text},
+                    "expected MiB, or a number with k, m, g or t behind it, such as 2g"};
     Quantity quantity;
     if (!parse_quantity(text, quantity)) return bad;
     if (quantity.unit.ends_with("ib")) quantity.unit.resize(quantity.unit.size() - 2);
@@ -76,7 +84,8 @@ Result<WallTime> parse_moment(std::string_view text, WallTime now) {
     auto ago = parse_milliseconds(text);
     if (!ago) {
         return Error{Errc::invalid_argument, "time " + std::string{text},
-                     "expected a date (2026-01-31), RFC 3339 (2026-01-31T12:00:00Z), or a span before now (24h, 7d)"};
+                     "expected a date (2026-01-31), RFC 3339 (2026-01-31T12:00:00Z), or a span "
+                     "before now (24h, 7d)"};
     }
     return now - std::chrono::milliseconds{*ago};
 }
@@ -117,7 +126,8 @@ std::string format_age(std::string_view rfc3339, WallTime now) {
 Result<NameValue> parse_pair(std::string_view text, std::string_view what) {
     const std::size_t at = text.find('=');
     if (at == std::string_view::npos || at == 0) {
-        return Error{Errc::invalid_argument, std::string{what} + ' ' + std::string{text}, "expected NAME=VALUE"};
+        return Error{Errc::invalid_argument, std::string{what} + ' ' + std::string{text},
+                     "expected NAME=VALUE"};
     }
     return NameValue{std::string{text.substr(0, at)}, std::string{text.substr(at + 1)}};
 }

@@ -19,9 +19,11 @@ namespace sandboxd::ctl {
 // RFC 3339, a date (its midnight in UTC), or a span of time before `now`: "24h", "7d".
 [[nodiscard]] Result<WallTime> parse_moment(std::string_view text, WallTime now);
 
-[[nodiscard]] std::string format_bytes(std::uint64_t bytes);      // "24.1 MiB"
-[[nodiscard]] std::string format_ms(std::uint64_t ms);            // "35 ms", "1.02 s", "3m 05s", "2h 10m", "3d 04h"
-[[nodiscard]] std::string format_age(std::string_view rfc3339, WallTime now);  // "3m"; "-" for what is no time
+[[nodiscard]] std::string format_bytes(std::uint64_t bytes);  // "24.1 MiB"
+[[nodiscard]] std::string format_ms(
+    std::uint64_t ms);  // "35 ms", "1.02 s", "3m 05s", "2h 10m", "3d 04h"
+[[nodiscard]] std::string format_age(std::string_view rfc3339,
+                                     WallTime now);  // "3m"; "-" for what is no time
 
 struct NameValue {
     std::string name;

@@ -1,6 +1,6 @@
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "sandboxd/ctl/answer.hpp"
 #include "sandboxd/ctl/console.hpp"
@@ -51,8 +51,11 @@ Result<int> list_keys(const Session& session) {
     Table table{{{"ID"}, {"TENANT"}, {"LABEL"}, {"ADMIN"}, {"AGE"}, {"STATE"}}};
     const WallTime now = system_clock().wall();
     for (const json& key : keys) {
-        table.add({{text_of(key, "id")}, {text_of(key, "tenant")}, {text_of(key, "label")},
-                   {key.contains("admin") && key["admin"] == true ? "yes" : "-"}, {format_age(text_of(key, "created_at"), now)},
+        table.add({{text_of(key, "id")},
+                   {text_of(key, "tenant")},
+                   {text_of(key, "label")},
+                   {key.contains("admin") && key["admin"] == true ? "yes" : "-"},
+                   {format_age(text_of(key, "created_at"), now)},
                    {text_of(key, "revoked_at").empty() ? "valid" : "revoked"}});
     }
     print(table.text(palette_of(STDOUT_FILENO)));
@@ -78,7 +81,9 @@ void add_key(CLI::App& app, Session& session) {
     create.add_option("--label", options->label, "what it is for")->type_name("TEXT");
     create.add_flag("--admin", options->admin, "it may use the admin API");
     create.footer("Example: sandboxctl key create --tenant acme --label ci");
-    create.callback([options, &session] { session.action = [options, &session] { return create_key(session, *options); }; });
+    create.callback([options, &session] {
+        session.action = [options, &session] { return create_key(session, *options); };
+    });
     CLI::App& list = *verb.add_subcommand("ls", "List keys, without the keys themselves");
     list.footer("Example: sandboxctl key ls");
     list.callback([&session] { session.action = [&session] { return list_keys(session); }; });
@@ -86,7 +91,9 @@ void add_key(CLI::App& app, Session& session) {
     auto ids = std::make_shared<std::vector<std::string>>();
     revoke.add_option("id", *ids, "the keys' ids, as ls shows them")->type_name("ID")->required();
     revoke.footer("Example: sandboxctl key revoke ID");
-    revoke.callback([ids, &session] { session.action = [ids, &session] { return revoke_keys(session, *ids); }; });
+    revoke.callback([ids, &session] {
+        session.action = [ids, &session] { return revoke_keys(session, *ids); };
+    });
 }
 
 // "sandboxes=50 per_sandbox.pids=256": in the words that tenant set takes.
@@ -118,13 +125,15 @@ Result<int> list_tenants(const Session& session) {
 }
 
 // Names and ranges of limits are the daemon's: it refuses what it does not know by name.
-Result<int> set_tenant(const Session& session, const std::string& tenant, const std::vector<std::string>& limits) {
+Result<int> set_tenant(const Session& session, const std::string& tenant,
+                       const std::vector<std::string>& limits) {
     json body = json::object();
     for (const std::string& entry : limits) {
         SBX_TRY(const NameValue pair, parse_pair(entry, "limit"));
         json value = json::parse(pair.value, nullptr, false);
         if (!value.is_number() && !value.is_boolean()) {
-            return Error{Errc::invalid_argument, "limit " + entry, "expected a number, true or false"};
+            return Error{Errc::invalid_argument, "limit " + entry,
+                         "expected a number, true or false"};
         }
         const std::size_t dot = pair.name.find('.');
         if (dot == std::string::npos) {
@@ -155,10 +164,13 @@ void add_tenant(CLI::App& app, Session& session) {
     set.add_option("name", *name, "the tenant")->type_name("NAME")->required();
     set.add_option("limit", *limits, "its ceilings, as ls shows them")->type_name("LIMIT=N");
     set.footer("Example: sandboxctl tenant set acme sandboxes=50");
-    set.callback([name, limits, &session] { session.action = [name, limits, &session] { return set_tenant(session, *name, *limits); }; });
+    set.callback([name, limits, &session] {
+        session.action = [name, limits, &session] { return set_tenant(session, *name, *limits); };
+    });
 }
 
-void add_cordon(CLI::App& app, Session& session, const std::string& name, const std::string& purpose) {
+void add_cordon(CLI::App& app, Session& session, const std::string& name,
+                const std::string& purpose) {
     CLI::App& verb = *app.add_subcommand(name, purpose);
     verb.footer("Example: sandboxctl " + name);
     verb.callback([name, &session] {
@@ -188,19 +200,26 @@ Result<int> drain(const Session& session, const std::string& timeout) {
     if (session.json) {
         print_json(answer);
     } else if (!drained) {
-        note(std::to_string(number_of(answer, "execs_running")) + " programs still run; no new sandboxes are taken (see uncordon)");
+        note(std::to_string(number_of(answer, "execs_running")) +
+             " programs still run; no new sandboxes are taken (see uncordon)");
         const json running = answer.value("running", json::array());
-        for (const json& run : running) print(text_of(run, "sandbox_id") + ' ' + text_of(run, "exec_id") + '\n');
+        for (const json& run : running)
+            print(text_of(run, "sandbox_id") + ' ' + text_of(run, "exec_id") + '\n');
     }
     return drained ? 0 : 1;
 }
 
 void add_drain(CLI::App& app, Session& session) {
-    CLI::App& verb = *app.add_subcommand("drain", "Refuse new sandboxes and wait until nothing runs (admin)");
+    CLI::App& verb =
+        *app.add_subcommand("drain", "Refuse new sandboxes and wait until nothing runs (admin)");
     auto timeout = std::make_shared<std::string>();
     verb.add_option("--timeout", *timeout, "how long to wait (default: 60s)")->type_name("TIME");
-    verb.footer("The exit code is 1 when something still runs; it is listed. Sandboxes stay.\n\nExample: sandboxctl drain --timeout 5m");
-    verb.callback([timeout, &session] { session.action = [timeout, &session] { return drain(session, *timeout); }; });
+    verb.footer(
+        "The exit code is 1 when something still runs; it is listed. Sandboxes stay.\n\nExample: "
+        "sandboxctl drain --timeout 5m");
+    verb.callback([timeout, &session] {
+        session.action = [timeout, &session] { return drain(session, *timeout); };
+    });
 }
 
 }  // namespace

@@ -1,9 +1,8 @@
-#include <CLI/CLI.hpp>
-#include <algorithm>
 #include <fcntl.h>
+#include <unistd.h>
+#include <CLI/CLI.hpp>
 #include <filesystem>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "sandboxd/core/sys.hpp"
 #include "sandboxd/ctl/answer.hpp"
@@ -19,8 +18,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int kDepth = 64;  // the deepest that the daemon lists
-constexpr int kEntries = 100'000;
+constexpr int kEntries = 10'000;  // the most of one folder that the daemon lists
 
 struct CopyOptions {
     std::string from;
@@ -30,13 +28,15 @@ struct CopyOptions {
 
 std::string octal(std::uint32_t mode) {
     std::string out = "0000";
-    for (std::size_t i = 0; i < 4; ++i) out[3 - i] = static_cast<char>('0' + (mode >> (3 * i) & 7U));
+    for (std::size_t i = 0; i < 4; ++i)
+        out[3 - i] = static_cast<char>('0' + (mode >> (3 * i) & 7U));
     return out;
 }
 
 std::uint32_t mode_of(const json& info) {
     std::uint32_t mode = 0;
-    for (const char c : text_of(info, "mode")) mode = mode * 8 + static_cast<std::uint32_t>(c - '0');
+    for (const char c : text_of(info, "mode"))
+        mode = mode * 8 + static_cast<std::uint32_t>(c - '0');
     return mode;
 }
 
@@ -44,24 +44,34 @@ std::uint32_t mode_of(const json& info) {
 class Copy {
 public:
     Copy(ApiClient& api, RemotePath remote, std::string user, bool quiet)
-        : api_{api}, remote_{std::move(remote)}, user_{std::move(user)}, progress_{!quiet && is_terminal(STDERR_FILENO)} {}
+        : api_{api},
+          remote_{std::move(remote)},
+          user_{std::move(user)},
+          progress_{!quiet && is_terminal(STDERR_FILENO)} {}
 
     Result<void> upload(const std::string& from);
     Result<void> download(const std::string& to);
-    [[nodiscard]] json summary() const { return {{"files", progress_.files()}, {"bytes", progress_.bytes()}}; }
+    [[nodiscard]] json summary() const {
+        return {{"files", progress_.files()}, {"bytes", progress_.bytes()}};
+    }
 
 private:
     // The path of a call on the sandbox's files, with its query.
-    [[nodiscard]] std::string files(const std::string& call, const std::string& path, const std::string& more = {}) const {
+    [[nodiscard]] std::string files(const std::string& call, const std::string& path,
+                                    const std::string& more = {}) const {
         const std::string as = user_.empty() ? "" : "&user=" + percent_encode(user_);
-        return sandbox_path(remote_.sandbox, "files" + call + "?path=" + percent_encode(path) + more + as);
+        return sandbox_path(remote_.sandbox,
+                            "files" + call + "?path=" + percent_encode(path) + more + as);
     }
     Result<json> stat(const std::string& path) { return api_.get(files("/stat", path)); }
     Result<void> make_directory(const std::string& path, std::uint32_t mode);
     Result<void> make_symlink(const std::string& path, const std::string& target);
-    Result<void> put(int fd, std::optional<std::uint64_t> size, const std::string& path, std::uint32_t mode);
+    Result<void> put(int fd, std::optional<std::uint64_t> size, const std::string& path,
+                     std::uint32_t mode);
     Result<void> get(const std::string& path, int fd, std::uint64_t size);
     Result<void> download_file(const json& info, const std::string& to);
+    Result<void> download_folder(LocalFolder& folder, const std::string& inside,
+                                 std::vector<std::pair<std::string, std::string>>& links);
     Result<void> download_tree(const std::string& to);
     Result<std::string> target_of(const std::string& local);
 
@@ -87,7 +97,8 @@ Result<void> Copy::make_symlink(const std::string& path, const std::string& targ
     return Error{Errc::conflict, path, "the symlink can't be made: " + text_of(answer, "stderr")};
 }
 
-Result<void> Copy::put(int fd, std::optional<std::uint64_t> size, const std::string& path, std::uint32_t mode) {
+Result<void> Copy::put(int fd, std::optional<std::uint64_t> size, const std::string& path,
+                       std::uint32_t mode) {
     progress_.begin(path, size.value_or(0));
     Request request;
     request.method = "PUT";
@@ -117,9 +128,12 @@ Result<void> Copy::get(const std::string& path, int fd, std::uint64_t size) {
 Result<std::string> Copy::target_of(const std::string& local) {
     std::string name = base_name(local);
     std::error_code code;
-    if (name == "." || name == "..") name = std::filesystem::canonical(local, code).filename().string();
-    if (name.empty() || code) return Error{Errc::invalid_argument, local, "has no name to give it in the sandbox"};
-    const std::string inside = (remote_.path.ends_with('/') ? remote_.path : remote_.path + '/') + name;
+    if (name == "." || name == "..")
+        name = std::filesystem::canonical(local, code).filename().string();
+    if (name.empty() || code)
+        return Error{Errc::invalid_argument, local, "has no name to give it in the sandbox"};
+    const std::string inside =
+        (remote_.path.ends_with('/') ? remote_.path : remote_.path + '/') + name;
     if (remote_.path.ends_with('/')) return inside;
     auto there = stat(remote_.path);
     if (!there && there.error().is(Errc::not_found)) return remote_.path;
@@ -135,9 +149,15 @@ Result<void> Copy::upload(const std::string& from) {
         const std::string path = entry.path.empty() ? to : to + '/' + entry.path;
         const std::string local = entry.path.empty() ? from : from + '/' + entry.path;
         switch (entry.kind) {
-            case LocalKind::directory: SBX_CHECK(make_directory(path, entry.mode)); break;
-            case LocalKind::symlink: SBX_CHECK(make_symlink(path, entry.target)); break;
-            case LocalKind::other: note(local + " is no file, folder or symlink: left out"); break;
+            case LocalKind::directory:
+                SBX_CHECK(make_directory(path, entry.mode));
+                break;
+            case LocalKind::symlink:
+                SBX_CHECK(make_symlink(path, entry.target));
+                break;
+            case LocalKind::other:
+                note(local + " is no file, folder or symlink: left out");
+                break;
             case LocalKind::file: {
                 SBX_TRY(const Fd file, sys::open(local, O_RDONLY));
                 SBX_CHECK(put(file.get(), entry.size, path, entry.mode));
@@ -161,46 +181,61 @@ Result<void> Copy::download_file(const json& info, const std::string& to) {
         return get(remote_.path, device.get(), size);
     }
     const std::string part = target + ".part";
-    SBX_TRY(const Fd file, sys::open(part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode_of(info) & 0777U));
+    SBX_TRY(const Fd file,
+            sys::open(part, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, mode_of(info) & 0777U));
     auto copied = get(remote_.path, file.get(), size);
     if (copied) copied = sys::rename(part, target);
     if (!copied) (void)sys::unlinkat(AT_FDCWD, part.c_str());  // the first error is the one to tell
     return copied;
 }
 
-Result<void> Copy::download_tree(const std::string& to) {
-    const std::string more = "&depth=" + std::to_string(kDepth) + "&limit=" + std::to_string(kEntries);
-    SBX_TRY(const json listing, api_.get(files("/list", remote_.path, more)));
+Result<void> Copy::download_folder(LocalFolder& folder, const std::string& inside,
+                                   std::vector<std::pair<std::string, std::string>>& links) {
+    const std::string remote = inside.empty() ? remote_.path : remote_.path + '/' + inside;
+    SBX_TRY(const json listing,
+            api_.get(files("/list", remote, "&limit=" + std::to_string(kEntries))));
     if (listing.value("truncated", false)) {
-        return Error{Errc::payload_too_large, remote_.path, "more than 100000 entries: sandboxctl exec ID -- tar c PATH | tar x"};
+        return Error{
+            Errc::payload_too_large, remote,
+            "more than 10000 entries in one folder: sandboxctl exec ID -- tar c PATH | tar x"};
     }
-    const auto there = sys::statat(AT_FDCWD, to.c_str());
-    const bool inside = there && S_ISDIR(there->st_mode);
-    SBX_TRY(LocalFolder folder, LocalFolder::open(inside ? to + '/' + base_name(remote_.path) : to));
     const json entries = listing.value("entries", json::array());
     for (const json& entry : entries) {
-        const std::string path = text_of(entry, "path");
+        const std::string path = (inside.empty() ? "" : inside + '/') + text_of(entry, "path");
         const std::string type = text_of(entry, "type");
-        if (std::count(path.begin(), path.end(), '/') >= kDepth - 1 && type == "directory") {
-            return Error{Errc::payload_too_large, path, "nested too deep: sandboxctl exec ID -- tar c PATH | tar x"};
-        }
-        if (type == "directory") SBX_CHECK(folder.make_directory(path, mode_of(entry)));
-        if (type == "file") {
+        if (type == "directory") {
+            SBX_CHECK(folder.make_directory(path, mode_of(entry)));
+            SBX_CHECK(download_folder(folder, path, links));
+        } else if (type == "file") {
             SBX_TRY(const Fd file, folder.create(path, mode_of(entry)));
             SBX_CHECK(get(remote_.path + '/' + path, file.get(), number_of(entry, "size")));
+        } else if (type == "symlink") {
+            links.emplace_back(path, text_of(entry, "target"));
+        } else {
+            note(path + " is no file, folder or symlink: left out");
         }
     }
+    return Result<void>{};
+}
+
+Result<void> Copy::download_tree(const std::string& to) {
+    const auto there = sys::statat(AT_FDCWD, to.c_str());
+    const bool inside = there && S_ISDIR(there->st_mode);
+    SBX_TRY(LocalFolder folder,
+            LocalFolder::open(inside ? to + '/' + base_name(remote_.path) : to));
+    std::vector<std::pair<std::string, std::string>> links;
+    SBX_CHECK(download_folder(folder, "", links));
     // Last, so that no file is ever looked up through one.
-    for (const json& entry : entries) {
-        if (text_of(entry, "type") == "symlink") SBX_CHECK(folder.make_symlink(text_of(entry, "path"), text_of(entry, "target")));
-    }
+    for (const auto& [path, target] : links) SBX_CHECK(folder.make_symlink(path, target));
     return Result<void>{};
 }
 
 Result<void> Copy::download(const std::string& to) {
     SBX_TRY(const json info, stat(remote_.path));
     if (text_of(info, "type") != "directory") return download_file(info, to);
-    if (to == "-") return Error{Errc::invalid_argument, remote_.path, "is a folder: sandboxctl exec ID -- tar c PATH"};
+    if (to == "-")
+        return Error{Errc::invalid_argument, remote_.path,
+                     "is a folder: sandboxctl exec ID -- tar c PATH"};
     return download_tree(to);
 }
 
@@ -208,7 +243,9 @@ Result<int> copy(const Session& session, const CopyOptions& options) {
     auto from = parse_remote(options.from);
     auto to = parse_remote(options.to);
     if (from.has_value() == to.has_value()) {
-        return Error{Errc::invalid_argument, "cp", "exactly one of the two is in a sandbox, as ID:PATH (a file here with a colon: ./a:b)"};
+        return Error{
+            Errc::invalid_argument, "cp",
+            "exactly one of the two is in a sandbox, as ID:PATH (a file here with a colon: ./a:b)"};
     }
     SBX_TRY(ApiClient api, session.api());
     Copy work{api, from ? *from : *to, options.user, session.json};
@@ -220,15 +257,26 @@ Result<int> copy(const Session& session, const CopyOptions& options) {
 }  // namespace
 
 void add_copy(CLI::App& app, Session& session) {
-    CLI::App& verb = *app.add_subcommand("cp", "Copy files and folders into a sandbox, or out of it");
+    CLI::App& verb =
+        *app.add_subcommand("cp", "Copy files and folders into a sandbox, or out of it");
     auto options = std::make_shared<CopyOptions>();
-    verb.add_option("from", options->from, "PATH here, ID:PATH in a sandbox, - for standard input")->type_name("FROM")->required();
-    verb.add_option("to", options->to, "PATH here, ID:PATH in a sandbox, - for standard output")->type_name("TO")->required();
-    verb.add_option("-u,--user", options->user, "with whose rights in the sandbox: user, root, UID (default: user)")->type_name("USER");
-    verb.footer("Paths in a sandbox start at the home directory unless they are absolute. Folders are copied with all that is in them.\n\n"
-                "Example: sandboxctl cp data.csv ID:data.csv\n"
-                "         sandboxctl cp ID:/home/user/out ./out");
-    verb.callback([options, &session] { session.action = [options, &session] { return copy(session, *options); }; });
+    verb.add_option("from", options->from, "PATH here, ID:PATH in a sandbox, - for standard input")
+        ->type_name("FROM")
+        ->required();
+    verb.add_option("to", options->to, "PATH here, ID:PATH in a sandbox, - for standard output")
+        ->type_name("TO")
+        ->required();
+    verb.add_option("-u,--user", options->user,
+                    "with whose rights in the sandbox: user, root, UID (default: user)")
+        ->type_name("USER");
+    verb.footer(
+        "Paths in a sandbox start at the home directory unless they are absolute. Folders are "
+        "copied with all that is in them.\n\n"
+        "Example: sandboxctl cp data.csv ID:data.csv\n"
+        "         sandboxctl cp ID:/home/user/out ./out");
+    verb.callback([options, &session] {
+        session.action = [options, &session] { return copy(session, *options); };
+    });
 }
 
 }  // namespace sandboxd::ctl

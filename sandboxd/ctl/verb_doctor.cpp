@@ -1,6 +1,6 @@
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "sandboxd/ctl/answer.hpp"
 #include "sandboxd/ctl/console.hpp"
@@ -16,7 +16,9 @@ using doctor::Checks;
 using doctor::Severity;
 using nlohmann::json;
 
-Check refused(std::string name, const Error& error) { return {std::move(name), Severity::warn, error.message(), ""}; }
+Check refused(std::string name, const Error& error) {
+    return {std::move(name), Severity::warn, error.message(), ""};
+}
 
 // A daemon that does not answer is no fault of the host's: it may not be started yet.
 Checks examine_daemon(const Session& session) {
@@ -42,21 +44,30 @@ Checks examine_daemon(const Session& session) {
     }
     const std::string pool = text_of(*node, "pool_kind");
     const bool tmpfs = pool == "tmpfs";
-    checks.push_back({"daemon.pool", tmpfs ? Severity::warn : Severity::ok, pool,
-                      tmpfs ? "disks of sandboxes are in memory: the storage checks above say what btrfs lacks" : ""});
+    checks.push_back(
+        {"daemon.pool", tmpfs ? Severity::warn : Severity::ok, pool,
+         tmpfs ? "disks of sandboxes are in memory: the storage checks above say what btrfs lacks"
+               : ""});
     const auto stuck = number_of(*node, "removals_stuck");
-    checks.push_back({"daemon.removals", stuck > 0 ? Severity::warn : Severity::ok, std::to_string(stuck) + " stuck",
-                      stuck > 0 ? "a process in the kernel does not end: look for state D in ps" : ""});
+    checks.push_back(
+        {"daemon.removals", stuck > 0 ? Severity::warn : Severity::ok,
+         std::to_string(stuck) + " stuck",
+         stuck > 0 ? "a process in the kernel does not end: look for state D in ps" : ""});
     return checks;
 }
 
 Colour colour_of(Severity severity) {
     switch (severity) {
-        case Severity::ok: return Colour::green;
-        case Severity::info: return Colour::none;
-        case Severity::skipped: return Colour::dim;
-        case Severity::warn: return Colour::yellow;
-        case Severity::fail: return Colour::red;
+        case Severity::ok:
+            return Colour::green;
+        case Severity::info:
+            return Colour::none;
+        case Severity::skipped:
+            return Colour::dim;
+        case Severity::warn:
+            return Colour::yellow;
+        case Severity::fail:
+            return Colour::red;
     }
     return Colour::none;
 }
@@ -64,7 +75,10 @@ Colour colour_of(Severity severity) {
 json json_of(const Checks& checks) {
     json list = json::array();
     for (const Check& check : checks) {
-        list.push_back({{"name", check.name}, {"severity", to_string(check.severity)}, {"finding", check.finding}, {"cure", check.cure}});
+        list.push_back({{"name", check.name},
+                        {"severity", to_string(check.severity)},
+                        {"finding", check.finding},
+                        {"cure", check.cure}});
     }
     return {{"checks", std::move(list)}, {"fit", worst(checks) != Severity::fail}};
 }
@@ -80,10 +94,14 @@ std::string text_of_checks(const Checks& checks, Palette palette, bool all) {
         }
         std::string severity{to_string(check.severity)};
         severity.resize(8, ' ');
-        out += paint(severity, colour_of(check.severity), palette) + printable(check.name) + ": " + printable(check.finding) + '\n';
-        if (!check.cure.empty()) out += "        " + paint("-> " + printable(check.cure), Colour::dim, palette) + '\n';
+        out += paint(severity, colour_of(check.severity), palette) + printable(check.name) + ": " +
+               printable(check.finding) + '\n';
+        if (!check.cure.empty())
+            out += "        " + paint("-> " + printable(check.cure), Colour::dim, palette) + '\n';
     }
-    if (hidden > 0) out += paint("ok      ", Colour::green, palette) + std::to_string(hidden) + " other checks (--all shows them)\n";
+    if (hidden > 0)
+        out += paint("ok      ", Colour::green, palette) + std::to_string(hidden) +
+               " other checks (--all shows them)\n";
     return out;
 }
 
@@ -102,12 +120,16 @@ Result<int> examine(const Session& session, bool all) {
 }  // namespace
 
 void add_doctor(CLI::App& app, Session& session) {
-    CLI::App& verb = *app.add_subcommand("doctor", "Check whether this machine is fit to run sandboxd");
+    CLI::App& verb =
+        *app.add_subcommand("doctor", "Check whether this machine is fit to run sandboxd");
     auto all = std::make_shared<bool>(false);
     verb.add_flag("-a,--all", *all, "show what is in order too");
-    verb.footer("Changes nothing. As root it can look at everything. The exit code is 1 when sandboxd can't run here.\n\n"
-                "Example: sandboxctl doctor");
-    verb.callback([all, &session] { session.action = [all, &session] { return examine(session, *all); }; });
+    verb.footer(
+        "Changes nothing. As root it can look at everything. The exit code is 1 when sandboxd "
+        "can't run here.\n\n"
+        "Example: sandboxctl doctor");
+    verb.callback(
+        [all, &session] { session.action = [all, &session] { return examine(session, *all); }; });
 }
 
 }  // namespace sandboxd::ctl

@@ -1,7 +1,7 @@
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <cstdlib>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "sandboxd/core/utf8.hpp"
 #include "sandboxd/ctl/answer.hpp"
@@ -42,9 +42,11 @@ struct ExecOptions {
 
 Result<json> body_of(const Session& session, const ExecOptions& options) {
     json body = json::object();
-    if (!options.shell.empty() && !session.command.empty()) return Error{Errc::invalid_argument, "exec", "give a command or --shell, not both"};
+    if (!options.shell.empty() && !session.command.empty())
+        return Error{Errc::invalid_argument, "exec", "give a command or --shell, not both"};
     if (options.shell.empty() && session.command.empty()) {
-        return Error{Errc::invalid_argument, "exec", "no command: sandboxctl exec ID -- PROGRAM ARGUMENTS…"};
+        return Error{Errc::invalid_argument, "exec",
+                     "no command: sandboxctl exec ID -- PROGRAM ARGUMENTS…"};
     }
     if (options.shell.empty()) body["argv"] = session.command;
     if (!options.shell.empty()) body["shell"] = options.shell;
@@ -64,10 +66,15 @@ Result<json> body_of(const Session& session, const ExecOptions& options) {
 }
 
 Result<void> check(const Session& session, const ExecOptions& options) {
-    const auto refuse = [](std::string why) { return Error{Errc::invalid_argument, "exec", std::move(why)}; };
-    if (options.tty && !is_terminal(STDIN_FILENO)) return refuse("-t needs a terminal, and standard input is none: leave -t out");
-    if (options.tty && (options.detach || session.json)) return refuse("-t goes with neither -d nor --json");
-    if (options.interactive && (options.detach || session.json)) return refuse("-i goes with neither -d nor --json: give --stdin FILE");
+    const auto refuse = [](std::string why) {
+        return Error{Errc::invalid_argument, "exec", std::move(why)};
+    };
+    if (options.tty && !is_terminal(STDIN_FILENO))
+        return refuse("-t needs a terminal, and standard input is none: leave -t out");
+    if (options.tty && (options.detach || session.json))
+        return refuse("-t goes with neither -d nor --json");
+    if (options.interactive && (options.detach || session.json))
+        return refuse("-i goes with neither -d nor --json: give --stdin FILE");
     if (options.events && !session.json) return refuse("--events goes with --json");
     return Result<void>{};
 }
@@ -106,15 +113,18 @@ void add_terminal(json& start) {
     start["pty"] = true;
     start["rows"] = size.rows;
     start["cols"] = size.cols;
-    if (!start.contains("timeout_ms")) start["timeout_ms"] = 0;  // people think longer than a minute
+    if (!start.contains("timeout_ms"))
+        start["timeout_ms"] = 0;  // people think longer than a minute
     const char* kind = std::getenv("TERM");
-    if (kind && *kind && !(start.contains("env") && start["env"].contains("TERM"))) start["env"]["TERM"] = kind;
+    if (kind && *kind && !(start.contains("env") && start["env"].contains("TERM")))
+        start["env"]["TERM"] = kind;
 }
 
 // A pipe or a file is meant for the program; a terminal only when it was asked for.
 Input input_of(const ExecOptions& options) {
     if (options.no_input || !options.input.empty()) return Input::none;
-    return options.interactive || options.tty || !is_terminal(STDIN_FILENO) ? Input::forward : Input::none;
+    return options.interactive || options.tty || !is_terminal(STDIN_FILENO) ? Input::forward
+                                                                            : Input::none;
 }
 
 Result<int> finish(ConversationEnd end, Cost cost) {
@@ -157,12 +167,15 @@ Result<int> attach(const Session& session, const std::string& id, const std::str
 }
 
 void add_attach(CLI::App& app, Session& session) {
-    CLI::App& verb = *app.add_subcommand("attach", "Go on with a program that runs: its output, standard input and signals");
+    CLI::App& verb = *app.add_subcommand(
+        "attach", "Go on with a program that runs: its output, standard input and signals");
     auto id = std::make_shared<std::string>();
     auto exec_id = std::make_shared<std::string>();
     verb.add_option("id", *id, "the sandbox")->type_name("ID")->required();
     verb.add_option("exec", *exec_id, "the program, as ps shows it")->type_name("EXEC")->required();
-    verb.footer("Its output is shown from its beginning. To look only: sandboxctl logs -f.\n\nExample: sandboxctl attach ID EXEC");
+    verb.footer(
+        "Its output is shown from its beginning. To look only: sandboxctl logs -f.\n\nExample: "
+        "sandboxctl attach ID EXEC");
     verb.callback([id, exec_id, &session] {
         session.failure_code = kOwnFailure;
         session.action = [id, exec_id, &session] { return attach(session, *id, *exec_id); };
@@ -175,25 +188,40 @@ void add_exec(CLI::App& app, Session& session) {
     CLI::App& verb = *app.add_subcommand("exec", "Run a program in a sandbox");
     auto options = std::make_shared<ExecOptions>();
     verb.add_option("id", options->id, "the sandbox")->type_name("ID")->required();
-    verb.add_flag("-i,--interactive", options->interactive, "pass on what is typed (a pipe or a file is passed on without it)");
+    verb.add_flag("-i,--interactive", options->interactive,
+                  "pass on what is typed (a pipe or a file is passed on without it)");
     verb.add_flag("-t,--tty", options->tty, "give the program this terminal");
     verb.add_flag("-d,--detach", options->detach, "start it, print its exec id and leave");
-    verb.add_flag("-n,--no-stdin", options->no_input, "pass nothing on: leave standard input to the loop that calls this");
+    verb.add_flag("-n,--no-stdin", options->no_input,
+                  "pass nothing on: leave standard input to the loop that calls this");
     verb.add_option("--stdin", options->input, "a file for its standard input")->type_name("FILE");
-    verb.add_option("-s,--shell", options->shell, "a command line for bash, in place of a program")->type_name("LINE");
-    verb.add_option("-w,--workdir", options->cwd, "its working directory (default: the home directory)")->type_name("DIR");
-    verb.add_option("-u,--user", options->user, "user, root, UID or UID:GID (default: user)")->type_name("USER");
-    verb.add_option("-e,--env", options->env, "an environment variable; NAME alone takes its value from here")
-        ->type_name("NAME[=VALUE]")->allow_extra_args(false);
-    verb.add_option("--timeout", options->timeout, "the most time it may take; 0: the tenant's ceiling (default: 60s; 0 with -t or -d)")
+    verb.add_option("-s,--shell", options->shell, "a command line for bash, in place of a program")
+        ->type_name("LINE");
+    verb.add_option("-w,--workdir", options->cwd,
+                    "its working directory (default: the home directory)")
+        ->type_name("DIR");
+    verb.add_option("-u,--user", options->user, "user, root, UID or UID:GID (default: user)")
+        ->type_name("USER");
+    verb.add_option("-e,--env", options->env,
+                    "an environment variable; NAME alone takes its value from here")
+        ->type_name("NAME[=VALUE]")
+        ->allow_extra_args(false);
+    verb.add_option(
+            "--timeout", options->timeout,
+            "the most time it may take; 0: the tenant's ceiling (default: 60s; 0 with -t or -d)")
         ->type_name("TIME");
-    verb.add_flag("--kill-on-disconnect", options->kill_on_disconnect, "end the program when the connection is lost");
-    verb.add_flag("--cost", options->cost, "print at the end what it used and cost, on standard error");
-    verb.add_flag("--events", options->events, "with --json: one event per line while it runs, not one document at its end");
-    verb.footer("Output comes as the program writes it; the exit code is the program's own (125: it was not run, 127: there is no\n"
-                "such program, 128 + N: signal N ended it). Ctrl-C is passed on; a third one kills.\n\n"
-                "Example: sandboxctl exec -it ID -- bash\n"
-                "         tar c src | sandboxctl exec ID -- tar x");
+    verb.add_flag("--kill-on-disconnect", options->kill_on_disconnect,
+                  "end the program when the connection is lost");
+    verb.add_flag("--cost", options->cost,
+                  "print at the end what it used and cost, on standard error");
+    verb.add_flag("--events", options->events,
+                  "with --json: one event per line while it runs, not one document at its end");
+    verb.footer(
+        "Output comes as the program writes it; the exit code is the program's own (125: it was "
+        "not run, 127: there is no\n"
+        "such program, 128 + N: signal N ended it). Ctrl-C is passed on; a third one kills.\n\n"
+        "Example: sandboxctl exec -it ID -- bash\n"
+        "         tar c src | sandboxctl exec ID -- tar x");
     verb.callback([options, &session] {
         session.failure_code = kOwnFailure;
         session.takes_command = true;

@@ -1,6 +1,6 @@
+#include <unistd.h>
 #include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
-#include <unistd.h>
 
 #include "sandboxd/ctl/answer.hpp"
 #include "sandboxd/ctl/console.hpp"
@@ -56,18 +56,32 @@ Colour colour_of(std::string_view state) {
 }
 
 Table sandbox_table(const json& sandboxes) {
-    Table table{{{"ID"}, {"STATE"}, {"TEMPLATE"}, {"AGE"}, {"EXPIRES"}, {"CPUS", Align::right}, {"MEMORY", Align::right},
-                 {"CPU TIME", Align::right}, {"PEAK", Align::right}, {"COST", Align::right}}};
+    Table table{{{"ID"},
+                 {"STATE"},
+                 {"TEMPLATE"},
+                 {"AGE"},
+                 {"EXPIRES"},
+                 {"CPUS", Align::right},
+                 {"MEMORY", Align::right},
+                 {"CPU TIME", Align::right},
+                 {"PEAK", Align::right},
+                 {"COST", Align::right}}};
     const WallTime now = system_clock().wall();
     for (const json& sandbox : sandboxes) {
         const json limits = sandbox.value("limits", json::object());
         const json usage = sandbox.value("usage", json::object());
         const std::string state = text_of(sandbox, "state");
         const std::string expires = text_of(sandbox, "expires_at");
-        table.add({{text_of(sandbox, "id")}, {state, colour_of(state)}, {text_of(sandbox, "template")},
-                   {format_age(text_of(sandbox, "created_at"), now)}, {expires.empty() ? "-" : "in " + format_age(expires, now)},
-                   {limits.contains("cpus") ? limits["cpus"].dump() : "-"}, {format_bytes(number_of(limits, "memory_mb") << 20)},
-                   {format_ms(number_of(usage, "cpu_ms"))}, {format_bytes(number_of(usage, "memory_peak_bytes"))}, {describe_cost(usage)}});
+        table.add({{text_of(sandbox, "id")},
+                   {state, colour_of(state)},
+                   {text_of(sandbox, "template")},
+                   {format_age(text_of(sandbox, "created_at"), now)},
+                   {expires.empty() ? "-" : "in " + format_age(expires, now)},
+                   {limits.contains("cpus") ? limits["cpus"].dump() : "-"},
+                   {format_bytes(number_of(limits, "memory_mb") << 20)},
+                   {format_ms(number_of(usage, "cpu_ms"))},
+                   {format_bytes(number_of(usage, "memory_peak_bytes"))},
+                   {describe_cost(usage)}});
     }
     return table;
 }
@@ -89,8 +103,10 @@ Result<int> list(const Session& session, const ListOptions& options) {
         for (const json& sandbox : sandboxes) print(text_of(sandbox, "id") + '\n');
         return 0;
     }
-    if (sandboxes.empty() && is_terminal(STDOUT_FILENO)) note("no sandboxes: make one with `sandboxctl create`");
-    if (!sandboxes.empty() || !is_terminal(STDOUT_FILENO)) print(sandbox_table(sandboxes).text(palette_of(STDOUT_FILENO)));
+    if (sandboxes.empty() && is_terminal(STDOUT_FILENO))
+        note("no sandboxes: make one with `sandboxctl create`");
+    if (!sandboxes.empty() || !is_terminal(STDOUT_FILENO))
+        print(sandbox_table(sandboxes).text(palette_of(STDOUT_FILENO)));
     return 0;
 }
 
@@ -118,7 +134,8 @@ Result<int> for_each(const Session& session, const std::vector<std::string>& ids
     return code;
 }
 
-CLI::App& add_ids_verb(CLI::App& app, Session& session, const std::string& name, const std::string& purpose,
+CLI::App& add_ids_verb(CLI::App& app, Session& session, const std::string& name,
+                       const std::string& purpose,
                        std::function<Result<json>(ApiClient&, const std::string&)> each) {
     CLI::App& verb = *app.add_subcommand(name, purpose);
     auto ids = std::make_shared<std::vector<std::string>>();
@@ -133,34 +150,52 @@ CLI::App& add_ids_verb(CLI::App& app, Session& session, const std::string& name,
 void add_create(CLI::App& app, Session& session) {
     CLI::App& verb = *app.add_subcommand("create", "Create a sandbox and print its id");
     auto options = std::make_shared<CreateOptions>();
-    verb.add_option("--metadata", options->metadata, "a label, for ls; can be given again")->type_name("NAME=VALUE")->allow_extra_args(false);
-    verb.add_option("--timeout", options->timeout, "how long it lives after its last use, such as 10m (default: 300s)")->type_name("TIME");
-    verb.add_option("--on-timeout", options->on_timeout, "what happens then: kill or pause (default: kill)")
-        ->type_name("WHAT")->check(CLI::IsMember({"kill", "pause"}));
+    verb.add_option("--metadata", options->metadata, "a label, for ls; can be given again")
+        ->type_name("NAME=VALUE")
+        ->allow_extra_args(false);
+    verb.add_option("--timeout", options->timeout,
+                    "how long it lives after its last use, such as 10m (default: 300s)")
+        ->type_name("TIME");
+    verb.add_option("--on-timeout", options->on_timeout,
+                    "what happens then: kill or pause (default: kill)")
+        ->type_name("WHAT")
+        ->check(CLI::IsMember({"kill", "pause"}));
     add_sandbox_options(verb, options->sandbox);
-    verb.footer("Example: id=$(sandboxctl create --memory 1g --timeout 1h) && sandboxctl exec -it $id -- bash");
-    verb.callback([options, &session] { session.action = [options, &session] { return create(session, *options); }; });
+    verb.footer(
+        "Example: id=$(sandboxctl create --memory 1g --timeout 1h) && sandboxctl exec -it $id -- "
+        "bash");
+    verb.callback([options, &session] {
+        session.action = [options, &session] { return create(session, *options); };
+    });
 }
 
 void add_list(CLI::App& app, Session& session) {
     CLI::App& verb = *app.add_subcommand("ls", "List sandboxes");
     auto options = std::make_shared<ListOptions>();
-    verb.add_option("--metadata", options->metadata, "only those with this label; can be given again")
-        ->type_name("NAME=VALUE")->allow_extra_args(false);
-    verb.add_option("--state", options->state, "only those in this state: running, paused, ending")->type_name("STATE");
+    verb.add_option("--metadata", options->metadata,
+                    "only those with this label; can be given again")
+        ->type_name("NAME=VALUE")
+        ->allow_extra_args(false);
+    verb.add_option("--state", options->state, "only those in this state: running, paused, ending")
+        ->type_name("STATE");
     verb.add_option("--limit", options->most, "at most so many")->type_name("N");
     verb.add_flag("-q,--quiet", options->quiet, "only the ids");
     verb.footer("Example: sandboxctl ls --metadata job=42");
-    verb.callback([options, &session] { session.action = [options, &session] { return list(session, *options); }; });
+    verb.callback([options, &session] {
+        session.action = [options, &session] { return list(session, *options); };
+    });
 }
 
 // POST …/ID/WHAT with a body that the options fill.
 std::function<Result<json>(ApiClient&, const std::string&)> post_to(std::string what) {
-    return [what = std::move(what)](ApiClient& api, const std::string& id) { return api.post(sandbox_path(id, what), json::object()); };
+    return [what = std::move(what)](ApiClient& api, const std::string& id) {
+        return api.post(sandbox_path(id, what), json::object());
+    };
 }
 
 void add_fork(CLI::App& app, Session& session) {
-    CLI::App& verb = *app.add_subcommand("fork", "Make copies of a running sandbox and print their ids");
+    CLI::App& verb =
+        *app.add_subcommand("fork", "Make copies of a running sandbox and print their ids");
     auto id = std::make_shared<std::string>();
     auto count = std::make_shared<unsigned>(1);
     verb.add_option("id", *id, "the sandbox")->type_name("ID")->required();
@@ -176,7 +211,8 @@ void add_fork(CLI::App& app, Session& session) {
                 print_json(answer);
                 return 0;
             }
-            for (const json& copy : answer.value("sandboxes", json::array())) print(text_of(copy, "id") + '\n');
+            for (const json& copy : answer.value("sandboxes", json::array()))
+                print(text_of(copy, "id") + '\n');
             return 0;
         };
     });
@@ -197,10 +233,13 @@ void add_template(CLI::App& app, Session& session) {
             }
             Table table{{{"NAME"}, {"SIZE", Align::right}, {"CREATED"}, {"DESCRIPTION"}}};
             for (const json& entry : templates) {
-                const std::string name = entry.is_string() ? entry.get<std::string>() : text_of(entry, "name");
+                const std::string name =
+                    entry.is_string() ? entry.get<std::string>() : text_of(entry, "name");
                 const auto size = number_of(entry, "size_bytes");
-                table.add({{name.empty() ? text_of(entry, "id") : name}, {size > 0 ? format_bytes(size) : "-"},
-                           {text_of(entry, "created_at")}, {text_of(entry, "description")}});
+                table.add({{name.empty() ? text_of(entry, "id") : name},
+                           {size > 0 ? format_bytes(size) : "-"},
+                           {text_of(entry, "created_at")},
+                           {text_of(entry, "description")}});
             }
             print(table.text(palette_of(STDOUT_FILENO)));
             return 0;
@@ -213,13 +252,16 @@ void add_template(CLI::App& app, Session& session) {
 void add_sandboxes(CLI::App& app, Session& session) {
     add_create(app, session);
     add_list(app, session);
-    add_ids_verb(app, session, "rm", "Destroy sandboxes", [](ApiClient& api, const std::string& id) -> Result<json> {
-        SBX_CHECK(api.remove(sandbox_path(id)));
-        return json{{"id", id}};
-    });
-    add_ids_verb(app, session, "pause", "Freeze sandboxes: they keep their memory and use no CPU", post_to("pause"));
+    add_ids_verb(app, session, "rm", "Destroy sandboxes",
+                 [](ApiClient& api, const std::string& id) -> Result<json> {
+                     SBX_CHECK(api.remove(sandbox_path(id)));
+                     return json{{"id", id}};
+                 });
+    add_ids_verb(app, session, "pause", "Freeze sandboxes: they keep their memory and use no CPU",
+                 post_to("pause"));
     add_ids_verb(app, session, "resume", "Let paused sandboxes go on", post_to("resume"));
-    add_ids_verb(app, session, "snapshot", "Keep the state of sandboxes, to make others from it", post_to("snapshot"));
+    add_ids_verb(app, session, "snapshot", "Keep the state of sandboxes, to make others from it",
+                 post_to("snapshot"));
     add_fork(app, session);
     add_template(app, session);
 }

@@ -18,8 +18,10 @@ namespace http = boost::beast::http;
 namespace websocket = boost::beast::websocket;
 
 constexpr std::size_t kMessageMax = std::size_t{64} << 20;
+constexpr std::size_t kWriteBuffer = std::size_t{64} << 10;
 constexpr auto kHandshake = std::chrono::seconds{30};
-constexpr auto kSilence = std::chrono::seconds{30};  // then pings; a peer that answers none has gone
+constexpr auto kSilence =
+    std::chrono::seconds{30};  // then pings; a peer that answers none has gone
 
 template <class Stream>
 class Link final : public WebSocketLink, public std::enable_shared_from_this<Link<Stream>> {
@@ -28,7 +30,8 @@ public:
     explicit Link(std::unique_ptr<asio::ssl::context> tls, Arguments&&... arguments)
         : tls_{std::move(tls)}, stream_{std::forward<Arguments>(arguments)...} {}
 
-    Result<void> upgrade(asio::io_context& context, const Target& target, const std::string& path, Deadline deadline);
+    Result<void> upgrade(asio::io_context& context, const Target& target, const std::string& path,
+                         Deadline deadline);
     void read(std::function<void(Result<Message>)> done) override;
     void write(Message message, std::function<void(Result<void>)> done) override;
     void close() override;
@@ -44,27 +47,36 @@ private:
     bool abandoned_ = false;  // the owner has gone: nobody to call
 };
 
-PlainStream& socket_of(PlainStream& stream) { return stream; }
-PlainStream& socket_of(TlsStream& stream) { return stream.next_layer(); }
+PlainStream& socket_of(PlainStream& stream) {
+    return stream;
+}
+PlainStream& socket_of(TlsStream& stream) {
+    return stream.next_layer();
+}
 
 template <class Stream>
-Result<void> Link<Stream>::upgrade(asio::io_context& context, const Target& target, const std::string& path, Deadline deadline) {
+Result<void> Link<Stream>::upgrade(asio::io_context& context, const Target& target,
+                                   const std::string& path, Deadline deadline) {
     websocket::stream_base::timeout timeout{};
     timeout.handshake_timeout = kHandshake;
     timeout.idle_timeout = kSilence;
     timeout.keep_alive_pings = true;
     stream_.set_option(timeout);
-    stream_.set_option(websocket::stream_base::decorator([&target](websocket::request_type& request) {
-        request.set(http::field::user_agent, "sandboxctl");
-        if (!target.key.empty()) request.set(http::field::authorization, "Bearer " + target.key);
-    }));
+    stream_.set_option(
+        websocket::stream_base::decorator([&target](websocket::request_type& request) {
+            request.set(http::field::user_agent, "sandboxctl");
+            if (!target.key.empty())
+                request.set(http::field::authorization, "Bearer " + target.key);
+        }));
     stream_.read_message_max(kMessageMax);
     stream_.auto_fragment(false);
+    stream_.write_buffer_bytes(kWriteBuffer);  // what is masked and sent at a time
     websocket::response_type answer;
     const std::string host = host_header(target.address);
     const std::string resource = target.address.prefix + path;
-    const error_code ec = complete(context, socket_of(stream_.next_layer()), deadline,
-                                   [&](auto done) { stream_.async_handshake(answer, host, resource, done); });
+    const error_code ec =
+        complete(context, socket_of(stream_.next_layer()), deadline,
+                 [&](auto done) { stream_.async_handshake(answer, host, resource, done); });
     if (!ec) return Result<void>{};
     if (ec == websocket::error::upgrade_declined) {
         return explain_unauthorized(error_of_answer(answer.result_int(), answer.body()), target);
@@ -74,24 +86,29 @@ Result<void> Link<Stream>::upgrade(asio::io_context& context, const Target& targ
 
 template <class Stream>
 Error Link<Stream>::end_of(error_code code) const {
-    if (code != websocket::error::closed) return Error{Errc::unavailable, "the connection was lost", code.message()};
+    if (code != websocket::error::closed)
+        return Error{Errc::unavailable, "the connection was lost", code.message()};
     const auto reason = stream_.reason();
     if (reason.code == websocket::close_code::normal) return Error{Errc::canceled, "closed"};
-    if (reason.code == websocket::close_code::going_away || reason.code == websocket::close_code::service_restart) {
+    if (reason.code == websocket::close_code::going_away ||
+        reason.code == websocket::close_code::service_restart) {
         return Error{Errc::unavailable, "the daemon is being stopped"};
     }
     const std::string text{reason.reason.data(), reason.reason.size()};
-    return Error{Errc::conflict, text.empty() ? "closed with code " + std::to_string(reason.code) : text};
+    return Error{Errc::conflict,
+                 text.empty() ? "closed with code " + std::to_string(reason.code) : text};
 }
 
 template <class Stream>
 void Link<Stream>::read(std::function<void(Result<Message>)> done) {
     buffer_.clear();
-    stream_.async_read(buffer_, [self = this->shared_from_this(), done = std::move(done)](error_code ec, std::size_t) {
+    stream_.async_read(buffer_, [self = this->shared_from_this(), done = std::move(done)](
+                                    error_code ec, std::size_t) {
         if (self->abandoned_) return;
         if (ec) return done(self->end_of(ec));
         const auto bytes = self->buffer_.cdata();
-        done(Message{self->stream_.got_binary(), {static_cast<const char*>(bytes.data()), bytes.size()}});
+        done(Message{self->stream_.got_binary(),
+                     {static_cast<const char*>(bytes.data()), bytes.size()}});
     });
 }
 
@@ -99,15 +116,18 @@ template <class Stream>
 void Link<Stream>::write(Message message, std::function<void(Result<void>)> done) {
     outgoing_ = std::move(message);
     stream_.binary(outgoing_.binary);
-    stream_.async_write(asio::buffer(outgoing_.data), [self = this->shared_from_this(), done = std::move(done)](error_code ec, std::size_t) {
-        if (self->abandoned_) return;
-        done(ec ? Result<void>{self->end_of(ec)} : Result<void>{});
-    });
+    stream_.async_write(
+        asio::buffer(outgoing_.data),
+        [self = this->shared_from_this(), done = std::move(done)](error_code ec, std::size_t) {
+            if (self->abandoned_) return;
+            done(ec ? Result<void>{self->end_of(ec)} : Result<void>{});
+        });
 }
 
 template <class Stream>
 void Link<Stream>::close() {
-    stream_.async_close(websocket::close_code::normal, [self = this->shared_from_this()](error_code) {});
+    stream_.async_close(websocket::close_code::normal,
+                        [self = this->shared_from_this()](error_code) {});
 }
 
 template <class Stream>
@@ -127,7 +147,9 @@ public:
     ~Owner() override { link_->abandon(); }
 
     void read(std::function<void(Result<Message>)> done) override { link_->read(std::move(done)); }
-    void write(Message message, std::function<void(Result<void>)> done) override { link_->write(std::move(message), std::move(done)); }
+    void write(Message message, std::function<void(Result<void>)> done) override {
+        link_->write(std::move(message), std::move(done));
+    }
     void close() override { link_->close(); }
 
 private:
@@ -136,16 +158,20 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<WebSocketLink>> WebSocketLink::open(asio::io_context& context, const Target& target, const std::string& path,
+Result<std::unique_ptr<WebSocketLink>> WebSocketLink::open(asio::io_context& context,
+                                                           const Target& target,
+                                                           const std::string& path,
                                                            Deadline deadline) {
     SBX_TRY(PlainStream socket, connect(context, target.address, deadline));
     if (target.address.scheme != Scheme::https) {
         auto link = std::make_shared<Link<PlainStream>>(nullptr, std::move(socket));
         SBX_CHECK(link->upgrade(context, target, path, deadline));
-        return std::unique_ptr<WebSocketLink>{std::make_unique<Owner<PlainStream>>(std::move(link))};
+        return std::unique_ptr<WebSocketLink>{
+            std::make_unique<Owner<PlainStream>>(std::move(link))};
     }
     SBX_TRY(std::unique_ptr<asio::ssl::context> tls, make_tls(target));
-    SBX_TRY(const std::unique_ptr<TlsStream> stream, handshake(context, *tls, std::move(socket), target.address, deadline));
+    SBX_TRY(const std::unique_ptr<TlsStream> stream,
+            handshake(context, *tls, std::move(socket), target.address, deadline));
     auto link = std::make_shared<Link<TlsStream>>(std::move(tls), std::move(*stream));
     SBX_CHECK(link->upgrade(context, target, path, deadline));
     return std::unique_ptr<WebSocketLink>{std::make_unique<Owner<TlsStream>>(std::move(link))};

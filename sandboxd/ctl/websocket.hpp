@@ -19,18 +19,21 @@ struct Message {
     std::string data;
 };
 
-// A WebSocket to a daemon. Asynchronous on one context and one thread; handlers run from there, never inside of the call.
-// Destroying it breaks the connection; handlers that wait are dropped uncalled.
+// A WebSocket to a daemon. Asynchronous on one context and one thread; handlers run from there,
+// never inside of the call. Destroying it breaks the connection; handlers that wait are dropped
+// uncalled.
 class WebSocketLink {
 public:
-    // Runs the context until the connection stands: other handlers on it may run meanwhile. A refusal is the daemon's
-    // own error (not_found, unauthorized, …), unavailable when nobody answers.
-    [[nodiscard]] static Result<std::unique_ptr<WebSocketLink>> open(boost::asio::io_context& context, const Target& target,
-                                                                     const std::string& path, Deadline deadline);
+    // Runs the context until the connection stands: other handlers on it may run meanwhile. A
+    // refusal is the daemon's own error (not_found, unauthorized, …), unavailable when nobody
+    // answers.
+    [[nodiscard]] static Result<std::unique_ptr<WebSocketLink>> open(
+        boost::asio::io_context& context, const Target& target, const std::string& path,
+        Deadline deadline);
     virtual ~WebSocketLink() = default;
 
-    // One at a time. unavailable when the connection broke; conflict when the other side closed it with a refusal (its
-    // reason is the message), canceled when it closed it in order.
+    // One at a time. unavailable when the connection broke; conflict when the other side closed it
+    // with a refusal (its reason is the message), canceled when it closed it in order.
     virtual void read(std::function<void(Result<Message>)> done) = 0;
     // One at a time; the message is the link's until `done`.
     virtual void write(Message message, std::function<void(Result<void>)> done) = 0;

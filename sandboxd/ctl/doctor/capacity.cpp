@@ -23,10 +23,13 @@ std::optional<std::uint64_t> memory(const Host& host, const std::string& name) {
 
 Check check_memory(const Host& host) {
     const auto available = memory(host, "MemAvailable");
-    if (!available) return {"host.memory", Severity::skipped, "/proc/meminfo could not be read", ""};
-    const std::string finding = format_bytes(*available) + " of " + format_bytes(memory(host, "MemTotal").value_or(0)) + " available";
+    if (!available)
+        return {"host.memory", Severity::skipped, "/proc/meminfo could not be read", ""};
+    const std::string finding = format_bytes(*available) + " of " +
+                                format_bytes(memory(host, "MemTotal").value_or(0)) + " available";
     if (*available < kLeastMemory) {
-        return {"host.memory", Severity::warn, finding, "room for one sandbox at most: each has 512 MiB unless its limits say otherwise"};
+        return {"host.memory", Severity::warn, finding,
+                "room for one sandbox at most: each has 512 MiB unless its limits say otherwise"};
     }
     return {"host.memory", Severity::ok, finding, ""};
 }
@@ -44,13 +47,16 @@ Check check_quota(const Host& host, const Quota& quota) {
     const auto value = host.number(quota.path);
     if (!value) return {name, Severity::skipped, "could not be read", ""};
     if (*value >= quota.least) return {name, Severity::ok, std::to_string(*value), ""};
-    return {name, Severity::warn, std::to_string(*value) + ": all sandboxes and the host share it", quota.cure};
+    return {name, Severity::warn, std::to_string(*value) + ": all sandboxes and the host share it",
+            quota.cure};
 }
 
 Check check_user(const Host& host) {
     const std::string users = '\n' + host.read("/etc/passwd").value_or("");
-    if (users.find("\nsandboxd:") != std::string::npos) return {"host.user", Severity::ok, "the user sandboxd exists", ""};
-    return {"host.user", Severity::info, "no user sandboxd: sandboxd-api runs as a fixed uid of its own",
+    if (users.find("\nsandboxd:") != std::string::npos)
+        return {"host.user", Severity::ok, "the user sandboxd exists", ""};
+    return {"host.user", Severity::info,
+            "no user sandboxd: sandboxd-api runs as a fixed uid of its own",
             "systemd-sysusers, or useradd --system sandboxd, to give it a name"};
 }
 
@@ -58,10 +64,11 @@ Check check_user(const Host& host) {
 
 void check_capacity(const Host& host, Checks& checks) {
     checks.push_back(check_memory(host));
-    for (const Quota& quota : {Quota{"/proc/sys/kernel/pid_max", "pid_max", 32768, "sysctl -w kernel.pid_max=4194304"},
-                               Quota{"/proc/sys/fs/file-max", "file_max", 100'000, "sysctl -w fs.file-max=1000000"},
-                               Quota{"/proc/sys/fs/inotify/max_user_instances", "inotify_instances", 128,
-                                     "sysctl -w fs.inotify.max_user_instances=1024"}}) {
+    for (const Quota& quota :
+         {Quota{"/proc/sys/kernel/pid_max", "pid_max", 32768, "sysctl -w kernel.pid_max=4194304"},
+          Quota{"/proc/sys/fs/file-max", "file_max", 100'000, "sysctl -w fs.file-max=1000000"},
+          Quota{"/proc/sys/fs/inotify/max_user_instances", "inotify_instances", 128,
+                "sysctl -w fs.inotify.max_user_instances=1024"}}) {
         checks.push_back(check_quota(host, quota));
     }
     checks.push_back(check_user(host));

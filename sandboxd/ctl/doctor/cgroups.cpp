@@ -8,12 +8,13 @@ namespace sandboxd::ctl::doctor {
 
 namespace {
 
-constexpr std::array<std::string_view, 5> kV1Controllers{"memory", "cpu", "cpuacct", "pids", "devices"};
+constexpr std::array<std::string_view, 5> kV1Controllers{"memory", "cpu", "cpuacct", "pids",
+                                                         "devices"};
 constexpr std::array<std::string_view, 4> kV2Controllers{"memory", "cpu", "pids", "io"};
 
 struct Mounts {
-    std::string unified;            // where cgroup2 is mounted; empty: nowhere
-    std::vector<std::string> v1;    // options of each v1 hierarchy, ",memory,rw,"
+    std::string unified;          // where cgroup2 is mounted; empty: nowhere
+    std::vector<std::string> v1;  // options of each v1 hierarchy, ",memory,rw,"
 };
 
 // Lines of /proc/self/mounts: device, point, type, options, two numbers.
@@ -32,7 +33,9 @@ Mounts parse_mounts(const std::string& text) {
 
 bool has_v1(const Mounts& mounts, std::string_view controller) {
     const std::string word = ',' + std::string{controller} + ',';
-    return std::any_of(mounts.v1.begin(), mounts.v1.end(), [&](const std::string& options) { return options.find(word) != std::string::npos; });
+    return std::any_of(mounts.v1.begin(), mounts.v1.end(), [&](const std::string& options) {
+        return options.find(word) != std::string::npos;
+    });
 }
 
 // The root of the tree has neither file; any group below it does.
@@ -40,24 +43,29 @@ Check check_kill(const Host& host, const std::string& unified) {
     for (const std::string& name : host.list(unified)) {
         const std::string folder = unified + '/' + name;
         if (!host.exists(folder + "/cgroup.procs")) continue;
-        if (host.exists(folder + "/cgroup.kill") && host.exists(folder + "/cgroup.freeze")) return {"cgroup.kill", Severity::ok, "available", ""};
-        return {"cgroup.kill", Severity::fail, "missing", "Linux 5.14 or newer is needed to end a sandbox for certain"};
+        if (host.exists(folder + "/cgroup.kill") && host.exists(folder + "/cgroup.freeze"))
+            return {"cgroup.kill", Severity::ok, "available", ""};
+        return {"cgroup.kill", Severity::fail, "missing",
+                "Linux 5.14 or newer is needed to end a sandbox for certain"};
     }
     return {"cgroup.kill", Severity::skipped, "no group to look at below " + unified, ""};
 }
 
 Check missing(std::string_view controller, std::string cure) {
-    return {"cgroup.controller." + std::string{controller}, Severity::fail, "missing",
-            std::move(cure) + ", or name it in unsafe_missing_controllers and do without its limit"};
+    return {
+        "cgroup.controller." + std::string{controller}, Severity::fail, "missing",
+        std::move(cure) + ", or name it in unsafe_missing_controllers and do without its limit"};
 }
 
 void check_v2(const Host& host, const std::string& unified, Checks& checks) {
     const std::string offered = ' ' + host.read(unified + "/cgroup.controllers").value_or("") + ' ';
     for (const std::string_view name : kV2Controllers) {
         if (offered.find(' ' + std::string{name} + ' ') == std::string::npos) {
-            checks.push_back(missing(name, "boot without cgroup_disable=" + std::string{name} + " and with systemd.unified_cgroup_hierarchy=1"));
+            checks.push_back(missing(name, "boot without cgroup_disable=" + std::string{name} +
+                                               " and with systemd.unified_cgroup_hierarchy=1"));
         } else {
-            checks.push_back({"cgroup.controller." + std::string{name}, Severity::ok, "available", ""});
+            checks.push_back(
+                {"cgroup.controller." + std::string{name}, Severity::ok, "available", ""});
         }
     }
 }
@@ -65,13 +73,16 @@ void check_v2(const Host& host, const std::string& unified, Checks& checks) {
 void check_hybrid(const Mounts& mounts, Checks& checks) {
     for (const std::string_view name : kV1Controllers) {
         if (has_v1(mounts, name)) {
-            checks.push_back({"cgroup.controller." + std::string{name}, Severity::ok, "available (v1)", ""});
+            checks.push_back(
+                {"cgroup.controller." + std::string{name}, Severity::ok, "available (v1)", ""});
         } else {
-            checks.push_back(missing(name, "mount the cgroup v1 hierarchy with \"" + std::string{name} + '"'));
+            checks.push_back(
+                missing(name, "mount the cgroup v1 hierarchy with \"" + std::string{name} + '"'));
         }
     }
     if (!has_v1(mounts, "blkio")) {
-        checks.push_back({"cgroup.controller.blkio", Severity::info, "missing", "limits on disk bandwidth are refused without it"});
+        checks.push_back({"cgroup.controller.blkio", Severity::info, "missing",
+                          "limits on disk bandwidth are refused without it"});
     }
 }
 
@@ -80,13 +91,17 @@ void check_hybrid(const Mounts& mounts, Checks& checks) {
 void check_cgroups(const Host& host, Checks& checks) {
     const Mounts mounts = parse_mounts(host.read("/proc/self/mounts").value_or(""));
     if (mounts.unified.empty()) {
-        checks.push_back({"cgroup.mode", Severity::fail, mounts.v1.empty() ? "no cgroups are mounted" : "v1 alone",
-                          "mount cgroup2 too: mount -t cgroup2 none /sys/fs/cgroup/unified (systemd does it)"});
+        checks.push_back(
+            {"cgroup.mode", Severity::fail,
+             mounts.v1.empty() ? "no cgroups are mounted" : "v1 alone",
+             "mount cgroup2 too: mount -t cgroup2 none /sys/fs/cgroup/unified (systemd does it)"});
         return;
     }
     const bool hybrid = has_v1(mounts, "memory") || has_v1(mounts, "cpu");
     checks.push_back({"cgroup.mode", hybrid ? Severity::info : Severity::ok,
-                      hybrid ? "hybrid: controllers in v1, processes in v2 at " + mounts.unified : "v2 at " + mounts.unified, ""});
+                      hybrid ? "hybrid: controllers in v1, processes in v2 at " + mounts.unified
+                             : "v2 at " + mounts.unified,
+                      ""});
     if (hybrid) {
         check_hybrid(mounts, checks);
     } else {

@@ -6,11 +6,16 @@ namespace sandboxd::ctl::doctor {
 
 std::string_view to_string(Severity severity) noexcept {
     switch (severity) {
-        case Severity::ok: return "ok";
-        case Severity::info: return "info";
-        case Severity::skipped: return "skipped";
-        case Severity::warn: return "warn";
-        case Severity::fail: return "fail";
+        case Severity::ok:
+            return "ok";
+        case Severity::info:
+            return "info";
+        case Severity::skipped:
+            return "skipped";
+        case Severity::warn:
+            return "warn";
+        case Severity::fail:
+            return "fail";
     }
     return "fail";
 }

@@ -20,7 +20,9 @@ std::optional<std::string> Host::read(const std::string& path) const {
     return *std::move(text);
 }
 
-bool Host::exists(const std::string& path) const { return sys::exists(root_ + path); }
+bool Host::exists(const std::string& path) const {
+    return sys::exists(root_ + path);
+}
 
 std::optional<std::uint64_t> Host::number(const std::string& path) const {
     const auto text = read(path);
@@ -34,7 +36,8 @@ std::optional<std::uint64_t> Host::number(const std::string& path) const {
 std::vector<std::string> Host::list(const std::string& folder) const {
     std::vector<std::string> names;
     std::error_code code;
-    for (std::filesystem::directory_iterator at{root_ + folder, code}; !code && at != std::filesystem::directory_iterator{}; at.increment(code)) {
+    for (std::filesystem::directory_iterator at{root_ + folder, code};
+         !code && at != std::filesystem::directory_iterator{}; at.increment(code)) {
         names.push_back(at->path().filename().string());
     }
     std::sort(names.begin(), names.end());

@@ -13,10 +13,12 @@ namespace sandboxd::ctl::doctor {
 // What only a system call tells. Tests put values in.
 struct Probes {
     bool root = false;
-    std::string kernel_release;                           // uname -r
-    std::optional<int> landlock_abi;                      // nothing: this kernel has no Landlock
-    std::function<Result<void>()> id_mapped_mount;        // of the root file system; asked for as root only
-    std::function<std::optional<std::uint64_t>(const std::string&)> free_bytes;  // on the file system of a path
+    std::string kernel_release;       // uname -r
+    std::optional<int> landlock_abi;  // nothing: this kernel has no Landlock
+    std::function<Result<void>()>
+        id_mapped_mount;  // of the root file system; asked for as root only
+    std::function<std::optional<std::uint64_t>(const std::string&)>
+        free_bytes;  // on the file system of a path
 };
 [[nodiscard]] Probes live_probes();
 

@@ -19,13 +19,14 @@ namespace sandboxd::ctl::doctor {
 namespace {
 
 std::optional<int> landlock_abi() {
-    const long version = ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
+    const long version =
+        ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (version < 1) return std::nullopt;
     return static_cast<int>(version);
 }
 
-// A process in a user namespace of its own, to take the namespace from. This program has one thread when it probes, so a
-// plain fork is safe; the child makes system calls only.
+// A process in a user namespace of its own, to take the namespace from. This program has one thread
+// when it probes, so a plain fork is safe; the child makes system calls only.
 class UserNamespaceHolder {
 public:
     UserNamespaceHolder() = default;
@@ -46,7 +47,8 @@ public:
             for (;;) ::pause();
         }
         if (pid_ < 0) return Error{Errc::unavailable, "fork", "no process can be made"};
-        if (await(ready) != '1') return Error{Errc::incompatible, "unshare", "no user namespace can be made"};
+        if (await(ready) != '1')
+            return Error{Errc::incompatible, "unshare", "no user namespace can be made"};
         const std::string folder = "/proc/" + std::to_string(pid_);
         SBX_CHECK(sys::write_control(folder + "/uid_map", "0 100000 65536"));
         SBX_CHECK(sys::write_control(folder + "/gid_map", "0 100000 65536"));
@@ -75,11 +77,11 @@ Result<void> id_mapped_mount() {
 std::optional<std::uint64_t> free_bytes(const std::string& path) {
     // The state directory may not exist yet: what will hold it.
     for (std::string at = path; !at.empty(); at.erase(at.find_last_of('/'))) {
-        struct statvfs info{};
+        struct statvfs info {};
         if (::statvfs(at.c_str(), &info) == 0) return std::uint64_t{info.f_bavail} * info.f_frsize;
         if (at.find('/') == std::string::npos) break;
     }
-    struct statvfs info{};
+    struct statvfs info {};
     if (::statvfs("/", &info) == 0) return std::uint64_t{info.f_bavail} * info.f_frsize;
     return std::nullopt;
 }
@@ -89,7 +91,7 @@ std::optional<std::uint64_t> free_bytes(const std::string& path) {
 Probes live_probes() {
     Probes probes;
     probes.root = ::geteuid() == 0;
-    struct utsname name{};
+    struct utsname name {};
     if (::uname(&name) == 0) probes.kernel_release = name.release;
     probes.landlock_abi = landlock_abi();
     probes.id_mapped_mount = id_mapped_mount;

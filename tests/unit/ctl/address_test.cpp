@@ -20,7 +20,9 @@ public:
     }
     ~Folder() { std::filesystem::remove_all(path_); }
     [[nodiscard]] const std::string& path() const { return path_; }
-    void write(const std::string& name, const std::string& text) const { std::ofstream{path_ + '/' + name} << text; }
+    void write(const std::string& name, const std::string& text) const {
+        std::ofstream{path_ + '/' + name} << text;
+    }
 
 private:
     std::string path_;
@@ -39,14 +41,18 @@ TEST_CASE("an address is a scheme, a host and a port, with its defaults") {
     CHECK(parsed("http://127.0.0.1:8090") == Address{Scheme::http, "127.0.0.1", 8090, "", ""});
     CHECK(parsed("http://host") == Address{Scheme::http, "host", 80, "", ""});
     CHECK(parsed("https://host.example/") == Address{Scheme::https, "host.example", 443, "", ""});
-    CHECK(parsed("https://[::1]:8443/behind/proxy/") == Address{Scheme::https, "::1", 8443, "", "/behind/proxy"});
-    CHECK(parsed("unix:///run/sandboxd.sock") == Address{Scheme::unix_socket, "", 0, "/run/sandboxd.sock", ""});
+    CHECK(parsed("https://[::1]:8443/behind/proxy/") ==
+          Address{Scheme::https, "::1", 8443, "", "/behind/proxy"});
+    CHECK(parsed("unix:///run/sandboxd.sock") ==
+          Address{Scheme::unix_socket, "", 0, "/run/sandboxd.sock", ""});
 }
 
 TEST_CASE("what is no address is refused with an example") {
-    for (const char* url : {"", "host", "ftp://host", "http://", "http://:80", "http://host:", "http://host:0", "http://host:65536",
-                            "http://host:8x", "http://[::1", "http://[::1]x", "http://user@host", "http://host?x", "http://host#x",
-                            "unix://relative", "unix:/one", "http://ho st", "http://host\r\nX: y"}) {
+    for (const char* url :
+         {"", "host", "ftp://host", "http://", "http://:80", "http://host:", "http://host:0",
+          "http://host:65536", "http://host:8x", "http://[::1", "http://[::1]x", "http://user@host",
+          "http://host?x", "http://host#x", "unix://relative", "unix:/one", "http://ho st",
+          "http://host\r\nX: y"}) {
         INFO(url);
         auto address = parse_address(url);
         REQUIRE_FALSE(address);
@@ -57,7 +63,8 @@ TEST_CASE("what is no address is refused with an example") {
 }
 
 TEST_CASE("an address is written as it is read") {
-    for (const char* url : {"http://127.0.0.1:8090", "http://host", "https://[::1]:8443/x", "unix:///run/x.sock"}) {
+    for (const char* url :
+         {"http://127.0.0.1:8090", "http://host", "https://[::1]:8443/x", "unix:///run/x.sock"}) {
         CHECK(to_string(parsed(url)) == url);
     }
     CHECK(host_header(parsed("http://[::1]:80")) == "[::1]");
@@ -65,8 +72,12 @@ TEST_CASE("an address is written as it is read") {
 }
 
 TEST_CASE("only this machine is local") {
-    for (const char* url : {"http://localhost", "http://127.0.0.1", "http://127.9.9.9:1", "http://[::1]", "unix:///x"}) CHECK(is_local(parsed(url)));
-    for (const char* url : {"http://10.0.0.1", "http://127.0.0.1.evil.example", "https://host", "http://[::2]"}) CHECK_FALSE(is_local(parsed(url)));
+    for (const char* url : {"http://localhost", "http://127.0.0.1", "http://127.9.9.9:1",
+                            "http://[::1]", "unix:///x"})
+        CHECK(is_local(parsed(url)));
+    for (const char* url :
+         {"http://10.0.0.1", "http://127.0.0.1.evil.example", "https://host", "http://[::2]"})
+        CHECK_FALSE(is_local(parsed(url)));
 }
 
 TEST_CASE("reserved characters are escaped") {
@@ -111,7 +122,8 @@ TEST_CASE("without an address and a key the state directory's socket is used") {
     wanted.state_dir = folder.path();
     CHECK(to_string(resolve_target(wanted)->address) == kDefaultUrl);
     folder.write("sandboxd.sock", "");
-    CHECK(to_string(resolve_target(wanted)->address) == "unix://" + folder.path() + "/sandboxd.sock");
+    CHECK(to_string(resolve_target(wanted)->address) ==
+          "unix://" + folder.path() + "/sandboxd.sock");
     wanted.env_key = "sbx_env";
     CHECK(to_string(resolve_target(wanted)->address) == kDefaultUrl);
 }
@@ -126,7 +138,8 @@ TEST_CASE("a path in a sandbox begins with its id") {
     CHECK(parse_remote("abcdefgh:x/y") == RemotePath{"abcdefgh", "x/y"});
     CHECK(parse_remote("abcdefgh:") == RemotePath{"abcdefgh", "."});
     CHECK(parse_remote("abcdefgh:/a:b") == RemotePath{"abcdefgh", "/a:b"});
-    for (const char* path : {"x", "short:x", "./abcdefgh:x", "Abcdefgh:x", "abcdefgh", "-"}) CHECK_FALSE(parse_remote(path));
+    for (const char* path : {"x", "short:x", "./abcdefgh:x", "Abcdefgh:x", "abcdefgh", "-"})
+        CHECK_FALSE(parse_remote(path));
     CHECK(base_name("a/b/") == "b");
     CHECK(base_name("b") == "b");
     CHECK(base_name("/").empty());

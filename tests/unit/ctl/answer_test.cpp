@@ -11,17 +11,21 @@ using nlohmann::json;
 
 TEST_CASE("a refusal keeps its code, message and details") {
     const Error error = error_of_answer(
-        400, R"({"error":{"code":"limit_exceeded","message":"too much","details":{"limit":"memory_mb","asked":9000,"list":[1]}}})");
+        400,
+        R"({"error":{"code":"limit_exceeded","message":"too much","details":{"limit":"memory_mb","asked":9000,"list":[1]}}})");
     CHECK(error.is(Errc::limit_exceeded));
     CHECK(error.message() == "too much");
-    CHECK(error_json(error) == json::parse(R"({"error":{"code":"limit_exceeded","message":"too much",
+    CHECK(error_json(error) ==
+          json::parse(R"({"error":{"code":"limit_exceeded","message":"too much",
         "details":{"limit":"memory_mb","asked":9000,"list":"[1]"}}})"));
 }
 
 TEST_CASE("a code of a newer daemon falls into the class of its status") {
-    CHECK(error_of_answer(404, R"({"error":{"code":"lost_in_space","message":"m"}})").is(Errc::not_found));
+    CHECK(error_of_answer(404, R"({"error":{"code":"lost_in_space","message":"m"}})")
+              .is(Errc::not_found));
     CHECK(error_of_answer(401, R"({"error":{"code":"x","message":"m"}})").is(Errc::unauthorized));
-    CHECK(error_of_answer(429, R"({"error":{"code":"x","message":"m"}})").is(Errc::invalid_argument));
+    CHECK(
+        error_of_answer(429, R"({"error":{"code":"x","message":"m"}})").is(Errc::invalid_argument));
     CHECK(error_of_answer(502, R"({"error":{"code":"x","message":"m"}})").is(Errc::unavailable));
 }
 
@@ -52,9 +56,11 @@ TEST_CASE("how a program ended") {
     CHECK(exit_code_of(json{{"exit_code", 7}}) == 7);
     CHECK(exit_code_of(json{{"exit_code", nullptr}}) == 125);
     CHECK(exit_code_of(json::object()) == 125);
-    CHECK_FALSE(ended_by(json{{"status", "exited"}, {"error", {{"message", "exited with code 1"}}}}));
+    CHECK_FALSE(
+        ended_by(json{{"status", "exited"}, {"error", {{"message", "exited with code 1"}}}}));
     CHECK_FALSE(ended_by(json{{"status", "signaled"}}));
-    CHECK(ended_by(json{{"status", "oom_killed"}, {"error", {{"message", "out of memory"}}}}) == "out of memory");
+    CHECK(ended_by(json{{"status", "oom_killed"}, {"error", {{"message", "out of memory"}}}}) ==
+          "out of memory");
     CHECK(ended_by(json{{"status", "lost"}}) == "the program ended: lost");
     CHECK(describe_cost(json{{"cost", {{"amount", "0.1"}, {"currency", "USD"}}}}) == "0.1 USD");
     CHECK(describe_cost(json::object()) == "-");
@@ -80,7 +86,8 @@ TEST_CASE("a line that never ends is refused") {
     LineSplitter lines;
     const std::string piece(16 << 20, 'x');
     Result<void> fed;
-    for (int i = 0; i < 5 && fed; ++i) fed = lines.feed(piece, [](std::string_view) { return Result<void>{}; });
+    for (int i = 0; i < 5 && fed; ++i)
+        fed = lines.feed(piece, [](std::string_view) { return Result<void>{}; });
     REQUIRE_FALSE(fed);
     CHECK(fed.error().is(Errc::protocol_error));
 }

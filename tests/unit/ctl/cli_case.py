@@ -50,6 +50,7 @@ class Server:
         self.loop.call_soon_threadsafe(event.set)
 
     def stop(self):
+        self.call(self.fake.end())
         self.call(self.runner.cleanup())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join(10)

@@ -23,7 +23,9 @@ struct Line {
     Session session;
 };
 
-SplitLine split(Words words) { return split_command(Line{}.app, std::move(words)); }
+SplitLine split(Words words) {
+    return split_command(Line{}.app, std::move(words));
+}
 
 }  // namespace
 
@@ -38,9 +40,11 @@ TEST_CASE("what stands behind -- is the command, untouched") {
 
 TEST_CASE("exec's command begins behind the sandbox, whatever options stand in front") {
     CHECK(split({"exec", "box00001", "ls", "-la"}).command == Words{"ls", "-la"});
-    CHECK(split({"--url", "http://x", "exec", "-w", "/tmp", "box00001", "ls", "-t"}).command == Words{"ls", "-t"});
+    CHECK(split({"--url", "http://x", "exec", "-w", "/tmp", "box00001", "ls", "-t"}).command ==
+          Words{"ls", "-t"});
     CHECK(split({"exec", "box00001", "-itw", "/tmp", "ls"}).command == Words{"ls"});
-    CHECK(split({"exec", "-w/tmp", "--env=A=1", "-e", "B", "box00001", "--json", "ls"}).command == Words{"ls"});
+    CHECK(split({"exec", "-w/tmp", "--env=A=1", "-e", "B", "box00001", "--json", "ls"}).command ==
+          Words{"ls"});
     CHECK(split({"exec", "-w/tmp", "--env=A=1", "-e", "B", "box00001", "--json", "ls"}).words ==
           Words{"exec", "-w/tmp", "--env=A=1", "-e", "B", "box00001", "--json"});
     CHECK_FALSE(split({"exec", "box00001"}).has_command);
@@ -63,10 +67,13 @@ TEST_CASE("completion knows every verb and option, and where a sandbox is expect
         CHECK(exec.find("--workdir -w") != std::string::npos);
         CHECK(exec.find("ids=1") != std::string::npos);
         const std::size_t create = script.find("'create') ");
-        CHECK(script.substr(create, script.find('\n', create) - create).find("ids=1") == std::string::npos);
+        CHECK(script.substr(create, script.find('\n', create) - create).find("ids=1") ==
+              std::string::npos);
     }
     const std::string fish = fish_completion(line.app);
-    CHECK(fish.find("-n '__fish_use_subcommand' -a exec -d 'Run a program in a sandbox'") != std::string::npos);
+    CHECK(fish.find("-n '__fish_use_subcommand' -a exec -d 'Run a program in a sandbox'") !=
+          std::string::npos);
     CHECK(fish.find("-n '__fish_seen_subcommand_from key' -a create") != std::string::npos);
-    CHECK(fish.find("-n '__fish_seen_subcommand_from rm' -a '(sandboxctl ls -q 2>/dev/null)'") != std::string::npos);
+    CHECK(fish.find("-n '__fish_seen_subcommand_from rm' -a '(sandboxctl ls -q 2>/dev/null)'") !=
+          std::string::npos);
 }

@@ -20,22 +20,29 @@ public:
         probes.kernel_release = "6.18.44-cloud";
         probes.landlock_abi = 7;
         probes.id_mapped_mount = [] { return Result<void>{}; };
-        probes.free_bytes = [](const std::string&) { return std::optional<std::uint64_t>{std::uint64_t{100} << 30}; };
-        for (const char* kind : {"user", "mnt", "pid", "ipc", "uts", "net", "cgroup", "time"}) write(std::string{"/proc/self/ns/"} + kind, "");
+        probes.free_bytes = [](const std::string&) {
+            return std::optional<std::uint64_t>{std::uint64_t{100} << 30};
+        };
+        for (const char* kind : {"user", "mnt", "pid", "ipc", "uts", "net", "cgroup", "time"})
+            write(std::string{"/proc/self/ns/"} + kind, "");
         write("/proc/filesystems", "nodev\tsysfs\nnodev\toverlay\n\tbtrfs\n");
-        write("/proc/sys/kernel/seccomp/actions_avail", "kill_process kill_thread trap errno user_notif trace log allow");
+        write("/proc/sys/kernel/seccomp/actions_avail",
+              "kill_process kill_thread trap errno user_notif trace log allow");
         write("/proc/self/mounts", "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid 0 0\n");
         write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory pids");
-        for (const char* file : {"cgroup.procs", "cgroup.kill", "cgroup.freeze"}) write(std::string{"/sys/fs/cgroup/system.slice/"} + file, "");
+        for (const char* file : {"cgroup.procs", "cgroup.kill", "cgroup.freeze"})
+            write(std::string{"/sys/fs/cgroup/system.slice/"} + file, "");
         write("/usr/sbin/mkfs.btrfs", "");
         write("/dev/loop-control", "");
         write("/proc/sys/kernel/core_pattern", "core");
         write("/proc/swaps", "Filename Type Size Used Priority\n");
-        write("/proc/meminfo", "MemTotal:       8000000 kB\nMemFree: 1 kB\nMemAvailable:    4000000 kB\n");
+        write("/proc/meminfo",
+              "MemTotal:       8000000 kB\nMemFree: 1 kB\nMemAvailable:    4000000 kB\n");
         write("/proc/sys/kernel/pid_max", "4194304\n");
         write("/proc/sys/fs/file-max", "9223372036854775807\n");
         write("/proc/sys/fs/inotify/max_user_instances", "1024\n");
-        write("/etc/passwd", "root:x:0:0::/root:/bin/sh\nsandboxd:x:990:990::/:/usr/sbin/nologin\n");
+        write("/etc/passwd",
+              "root:x:0:0::/root:/bin/sh\nsandboxd:x:990:990::/:/usr/sbin/nologin\n");
     }
     FakeHost(const FakeHost&) = delete;
     FakeHost& operator=(const FakeHost&) = delete;
@@ -47,7 +54,9 @@ public:
     }
     void remove(const std::string& path) const { std::filesystem::remove_all(root_ + path); }
 
-    [[nodiscard]] Checks examine() const { return sandboxd::ctl::doctor::examine(Host{root_, probes}, "/var/lib/sandboxd"); }
+    [[nodiscard]] Checks examine() const {
+        return sandboxd::ctl::doctor::examine(Host{root_, probes}, "/var/lib/sandboxd");
+    }
     [[nodiscard]] Check check(const std::string& name) const {
         for (const Check& check : examine()) {
             if (check.name == name) return check;
@@ -80,7 +89,9 @@ TEST_CASE("everything that is wrong has a cure, and a name of its own") {
     host.write("/proc/sys/kernel/io_uring_disabled", "0");
     host.probes.kernel_release = "5.10.0";
     host.probes.landlock_abi.reset();
-    host.probes.id_mapped_mount = [] { return Result<void>{Error{Errc::incompatible, "mount_setattr"}}; };
+    host.probes.id_mapped_mount = [] {
+        return Result<void>{Error{Errc::incompatible, "mount_setattr"}};
+    };
     host.probes.free_bytes = [](const std::string&) { return std::optional<std::uint64_t>{1}; };
     const Checks checks = host.examine();
     CHECK(worst(checks) == Severity::fail);
@@ -104,7 +115,8 @@ TEST_CASE("kernels are compared within their series") {
     CHECK(version("6.18.38-generic") == Severity::warn);
     CHECK(version("6.1.0-45-cloud-amd64") == Severity::warn);
     CHECK(version("6.1.178") == Severity::ok);
-    CHECK(version("6.8.0-90-generic") == Severity::warn);  // no series of kernel.org's: the distribution has to answer
+    CHECK(version("6.8.0-90-generic") ==
+          Severity::warn);  // no series of kernel.org's: the distribution has to answer
     CHECK(version("5.14.21") == Severity::fail);
     CHECK(version("4.19") == Severity::fail);
     CHECK(version("7.2.0-rc1") == Severity::ok);
@@ -131,8 +143,10 @@ TEST_CASE("cgroup controllers are looked for where the mode has them") {
     CHECK(host.of("cgroup.controller.pids") == Severity::fail);
     CHECK(host.of("cgroup.controller.memory") == Severity::ok);
     const std::string hybrid =
-        "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup rw,relatime,cpu,cpuacct 0 0\n"
-        "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\ncgroup /sys/fs/cgroup/devices cgroup rw,devices 0 0\n"
+        "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup "
+        "rw,relatime,cpu,cpuacct 0 0\n"
+        "cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0\ncgroup /sys/fs/cgroup/devices cgroup "
+        "rw,devices 0 0\n"
         "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n";
     host.write("/proc/self/mounts", hybrid);
     CHECK(host.of("cgroup.mode") == Severity::info);
@@ -161,11 +175,15 @@ TEST_CASE("storage: what is missing, what falls back to memory, what only root c
     CHECK(host.of("storage.mkfs_btrfs") == Severity::warn);
     host.remove("/dev/loop-control");
     CHECK(host.of("storage.loop") == Severity::warn);
-    host.probes.id_mapped_mount = [] { return Result<void>{Error{Errc::incompatible, "mount_setattr", "/"}}; };
+    host.probes.id_mapped_mount = [] {
+        return Result<void>{Error{Errc::incompatible, "mount_setattr", "/"}};
+    };
     CHECK(host.of("storage.id_mapped_mounts") == Severity::fail);
     host.probes.root = false;
     CHECK(host.of("storage.id_mapped_mounts") == Severity::skipped);
-    host.probes.free_bytes = [](const std::string& path) { return std::optional<std::uint64_t>{path == "/var/lib/sandboxd" ? 5 << 20 : 0}; };
+    host.probes.free_bytes = [](const std::string& path) {
+        return std::optional<std::uint64_t>{path == "/var/lib/sandboxd" ? 5 << 20 : 0};
+    };
     CHECK(host.of("storage.space") == Severity::fail);
     CHECK(host.check("storage.space").finding == "5.0 MiB free for /var/lib/sandboxd");
 }
@@ -174,7 +192,8 @@ TEST_CASE("a sysctl says what it should be") {
     FakeHost host;
     host.write("/proc/sys/kernel/kptr_restrict", "0\n");
     CHECK(host.of("sysctl.kernel.kptr_restrict") == Severity::warn);
-    CHECK(host.check("sysctl.kernel.kptr_restrict").cure.find("sysctl -w kernel.kptr_restrict=1") == 0);
+    CHECK(host.check("sysctl.kernel.kptr_restrict").cure.find("sysctl -w kernel.kptr_restrict=1") ==
+          0);
     host.write("/proc/sys/kernel/kptr_restrict", "2\n");
     CHECK(host.of("sysctl.kernel.kptr_restrict") == Severity::ok);
     host.write("/proc/sys/fs/suid_dumpable", "2\n");
@@ -199,7 +218,8 @@ TEST_CASE("what lets one sandbox see another") {
 
 TEST_CASE("modules that exploits begin with") {
     FakeHost host;
-    host.write("/lib/modules/6.18.44-cloud/modules.dep", "kernel/net/rxrpc/rxrpc.ko: \nkernel/net/sctp/sctp.ko.zst: \n");
+    host.write("/lib/modules/6.18.44-cloud/modules.dep",
+               "kernel/net/rxrpc/rxrpc.ko: \nkernel/net/sctp/sctp.ko.zst: \n");
     CHECK(host.check("kernel.modules").finding.find("rxrpc sctp") != std::string::npos);
     host.write("/etc/modprobe.d/a.conf", "install rxrpc /bin/false\nblacklist sctp\n");
     CHECK(host.of("kernel.modules") == Severity::ok);

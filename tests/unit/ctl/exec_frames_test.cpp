@@ -51,16 +51,21 @@ TEST_CASE("output is taken apart by stream, and remembered by offset") {
     CHECK(seen.out == "hello world");
     CHECK(seen.err == "oops");
     CHECK(seen.starts == 1);
-    CHECK(json::parse(frames.attach_message()) ==
-          json{{"type", "attach"}, {"exec_id", "abc"}, {"encoding", "binary"}, {"stdout_offset", 11}, {"stderr_offset", 4}});
+    CHECK(json::parse(frames.attach_message()) == json{{"type", "attach"},
+                                                       {"exec_id", "abc"},
+                                                       {"encoding", "binary"},
+                                                       {"stdout_offset", 11},
+                                                       {"stderr_offset", 4}});
 }
 
 TEST_CASE("a stream that was not seen yet is asked for from its oldest byte") {
     Seen seen;
     ExecFrames frames{seen.handler(), "abc"};
     REQUIRE(frames.take_binary(frame(3, 1ULL << 40, "x")));
-    CHECK(json::parse(frames.attach_message()) ==
-          json{{"type", "attach"}, {"exec_id", "abc"}, {"encoding", "binary"}, {"stdout_offset", (1ULL << 40) + 1}});
+    CHECK(json::parse(frames.attach_message()) == json{{"type", "attach"},
+                                                       {"exec_id", "abc"},
+                                                       {"encoding", "binary"},
+                                                       {"stdout_offset", (1ULL << 40) + 1}});
 }
 
 TEST_CASE("bytes that come twice are shown once, and a gap is told") {
@@ -92,8 +97,10 @@ TEST_CASE("the end, refusals and what is not known") {
     REQUIRE(frames.take_text(R"({"type":"meter","usage":{}})"));
     REQUIRE(frames.take_text(R"({"type":"of a newer daemon"})"));
     REQUIRE(frames.take_text(R"({"type":"truncated","stream":"stdout","dropped":2048})"));
-    CHECK(seen.notices == std::vector<std::string>{"2.0 KiB of stdout were dropped: the output limit was reached"});
-    REQUIRE(frames.take_text(R"({"type":"error","error":{"code":"command_not_found","message":"no such"}})"));
+    CHECK(seen.notices ==
+          std::vector<std::string>{"2.0 KiB of stdout were dropped: the output limit was reached"});
+    REQUIRE(frames.take_text(
+        R"({"type":"error","error":{"code":"command_not_found","message":"no such"}})"));
     REQUIRE(seen.refusals.size() == 1);
     CHECK(seen.refusals[0].is(Errc::command_not_found));
     CHECK_FALSE(seen.exit);
@@ -104,7 +111,8 @@ TEST_CASE("the end, refusals and what is not known") {
 TEST_CASE("what no daemon sends is refused") {
     Seen seen;
     ExecFrames frames{seen.handler()};
-    for (const std::string& bytes : {std::string{}, std::string(8, '\1'), frame(0, 0, "x"), frame(4, 0, "x")}) {
+    for (const std::string& bytes :
+         {std::string{}, std::string(8, '\1'), frame(0, 0, "x"), frame(4, 0, "x")}) {
         auto taken = frames.take_binary(bytes);
         REQUIRE_FALSE(taken);
         CHECK(taken.error().is(Errc::protocol_error));

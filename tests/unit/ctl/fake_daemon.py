@@ -72,13 +72,17 @@ class Exec:
 
     async def read_master(self):
         loop = asyncio.get_running_loop()
+        os.set_blocking(self.master, False)
         while True:
+            readable = loop.create_future()
+            loop.add_reader(self.master, lambda: readable.done() or readable.set_result(None))
             try:
-                data = await loop.run_in_executor(None, os.read, self.master, 65536)
-            except OSError:
+                await readable
+                data = os.read(self.master, 65536)
+            except OSError:  # the last one on the other side has gone
                 return
-            if not data:
-                return
+            finally:
+                loop.remove_reader(self.master)
             async with self.changed:
                 self.out += data
                 self.changed.notify_all()
@@ -168,6 +172,15 @@ class FakeDaemon:
             web.post("/v1/admin/{what}", self.echo),
             web.get("/readyz", self.echo)])
         return app
+
+    async def end(self):
+        """Nothing that was started here outlives the server."""
+        for run in self.execs.values():
+            if run.code is None:
+                run.kill("KILL", "tree")
+                await asyncio.wait([run.waiter], timeout=5)
+            if run.pty:
+                os.close(run.master)
 
     # Runs: the code says what the answer is.
 
@@ -299,6 +312,9 @@ class FakeDaemon:
 
     async def hear(self, ws, run):
         async for message in ws:
+            if message.type == WSMsgType.BINARY and message.data == b"refuse this":
+                await ws.send_json({"type": "error", "error": {"code": "unavailable", "message": "stdin: it is closed", "details": {}}})
+                continue
             if message.type == WSMsgType.BINARY:
                 await run.write(message.data)
                 continue
@@ -378,7 +394,7 @@ class FakeDaemon:
 
     async def list_files(self, request):
         path = self.path_of(request)
-        inside = [name for name in self.files if name.startswith(path + "/")]
+        inside = [name for name in self.files if os.path.dirname(name) == path]
         return web.json_response({"path": path, "truncated": False,
                                   "entries": [self.info(name, self.shown.get(name, name[len(path) + 1:])) for name in sorted(inside)]})
 

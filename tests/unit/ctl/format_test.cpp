@@ -14,7 +14,8 @@ TEST_CASE("times have units") {
     CHECK(*parse_milliseconds("1.5m") == 90'000);
     CHECK(*parse_milliseconds("2H") == 7'200'000);
     CHECK(*parse_milliseconds("7d") == 604'800'000);
-    for (const char* text : {"", "s", "-1s", "1x", "1 s", "1e9", "nan", "inf", "99999999999999999d"}) {
+    for (const char* text :
+         {"", "s", "-1s", "1x", "1 s", "1e9", "nan", "inf", "99999999999999999d"}) {
         INFO(text);
         CHECK_FALSE(parse_milliseconds(text));
     }
@@ -39,7 +40,8 @@ TEST_CASE("sizes are MiB unless they say otherwise") {
 TEST_CASE("a moment is a date, RFC 3339, or a span before now") {
     const WallTime now = *parse_rfc3339("2026-03-01T12:00:00Z");
     CHECK(to_rfc3339(*parse_moment("2026-01-31", now)) == "2026-01-31T00:00:00.000Z");
-    CHECK(to_rfc3339(*parse_moment("2026-01-31T01:00:00+01:00", now)) == "2026-01-31T00:00:00.000Z");
+    CHECK(to_rfc3339(*parse_moment("2026-01-31T01:00:00+01:00", now)) ==
+          "2026-01-31T00:00:00.000Z");
     CHECK(to_rfc3339(*parse_moment("36h", now)) == "2026-02-28T00:00:00.000Z");
     CHECK_FALSE(parse_moment("yesterday", now));
     CHECK_FALSE(parse_moment("2026-13-01", now));
@@ -73,8 +75,13 @@ TEST_CASE("pairs have a name") {
 }
 
 TEST_CASE("base64 is what RFC 4648 says, and nothing else") {
-    for (const auto& [plain, text] : std::vector<std::pair<std::string, std::string>>{
-             {"", ""}, {"f", "Zg=="}, {"fo", "Zm8="}, {"foo", "Zm9v"}, {"foob", "Zm9vYg=="}, {std::string("\0\xff", 2), "AP8="}}) {
+    for (const auto& [plain, text] :
+         std::vector<std::pair<std::string, std::string>>{{"", ""},
+                                                          {"f", "Zg=="},
+                                                          {"fo", "Zm8="},
+                                                          {"foo", "Zm9v"},
+                                                          {"foob", "Zm9vYg=="},
+                                                          {std::string("\0\xff", 2), "AP8="}}) {
         CHECK(to_base64(plain) == text);
         CHECK(*from_base64(text) == plain);
     }
@@ -98,7 +105,8 @@ TEST_CASE("a table is aligned by characters and has no blanks at the end of a li
 TEST_CASE("what a sandbox names is no command to the terminal") {
     CHECK(printable("a\x1b[31m\x07\n\x7f") == "a?[31m???");
     CHECK(printable("grün") == "grün");
-    CHECK(printable("a\xC2\x9B" "31m") == "a??31m");  // the one-character CSI
+    CHECK(printable("a\xC2\x9B"
+                    "31m") == "a??31m");  // the one-character CSI
     Table table{{{"N"}}};
     table.add({{"\x1b]0;title\x07"}});
     CHECK(table.text(Palette::coloured).find("\x1b]") == std::string::npos);

@@ -31,7 +31,7 @@ class Run(CliCase):
         data = os.path.join(self.folder.name, "data.bin")
         with open(data, "wb") as file:
             file.write(b"\xff\x00")
-        self.ctl("run", "-l", "sh", "-c", "x", "-f", f"d.bin={data}", "--file", BINARY_TEXT(self.folder.name), "-e", "A=b=c", "-e", "FROM_HERE",
+        self.ctl("run", "-l", "sh", "-c", "x", "-f", f"d.bin={data}", "--file", text_file(self.folder.name), "-e", "A=b=c", "-e", "FROM_HERE",
                  "--timeout", "1.5m", "--memory", "2g", "--cpus", "0.5", "--pids", "64", "--disk", "512", "--stdin", data,
                  env={"FROM_HERE": "yes"}, code=3)
         self.assertEqual({"language": "bash", "code": "x", "encoding": "base64", "timeout_ms": 90000,
@@ -80,7 +80,7 @@ class Run(CliCase):
         self.assertEqual(3, child.wait(20))  # nothing more was written to it
 
 
-def BINARY_TEXT(folder):
+def text_file(folder):
     path = os.path.join(folder, "text.txt")
     with open(path, "w", encoding="utf-8") as file:
         file.write("grün\n")
@@ -216,11 +216,33 @@ class Finding(CliCase):
         _, err = self.ctl("--url", server.url.replace("127.0.0.1", "localhost"), "--ca-file", certificate, "ls", code=1)
         self.assertIn(b"the certificate of https://localhost", err)
 
+    def test_doctor_looks_at_this_machine_and_the_daemon(self):
+        child = self.start("doctor", "--json", "--state-dir", self.folder.name)
+        report = json.loads(child.communicate(timeout=30)[0])
+        self.assertEqual(0 if report["fit"] else 1, child.returncode)
+        checks = {check["name"]: check for check in report["checks"]}
+        self.assertEqual(len(report["checks"]), len(checks))
+        self.assertEqual(report["fit"], all(check["severity"] != "fail" for check in checks.values()))
+        self.assertIn(os.uname().release, checks["kernel.version"]["finding"])
+        self.assertEqual("ok", checks["daemon.ready"]["severity"])
+        for check in checks.values():
+            self.assertTrue(check["cure"] or check["severity"] not in ("warn", "fail"), check)
+
+    def test_completion_is_a_script_that_the_shell_takes(self):
+        script, _ = self.ctl("completion", "bash")
+        test = script + b"""
+COMP_WORDS=(sandboxctl --json key cr); COMP_CWORD=3; _sandboxctl; echo "${COMPREPLY[@]}"
+COMP_WORDS=(sandboxctl exec --wor); COMP_CWORD=2; _sandboxctl; echo "${COMPREPLY[@]}"
+COMP_WORDS=(sandboxctl co); COMP_CWORD=1; _sandboxctl; echo "${COMPREPLY[@]}"
+COMP_WORDS=(sandboxctl rm box00003 box); COMP_CWORD=3; sandboxctl() { echo box00004; }; _sandboxctl; echo "${COMPREPLY[@]}"
+"""
+        done = subprocess.run(["bash", "--norc"], input=test, capture_output=True, check=True)
+        self.assertEqual(["create", "--workdir", "cordon completion", "box00004"], done.stdout.decode().splitlines(), done.stderr)
+
     def test_the_command_line(self):
         self.ctl("nonsense", code=2)
         self.ctl("ls", "--", "x", code=2)
         self.ctl(code=2)
-        self.assertIn(b"Example: sandboxctl create", self.ctl("pause", "--help")[0] + self.ctl("--help")[0] + b"Example: sandboxctl create")
         out, _ = self.ctl("--help")
         for verb in ("run", "create", "ls", "exec", "cp", "rm", "logs", "pause", "resume", "snapshot", "fork", "template", "usage", "doctor"):
             self.assertIn(f"\n  {verb} ".encode(), out)
