@@ -91,6 +91,8 @@ asio::awaitable<Result<void>> create_key(Exchange& exchange) {
     auto tenant = parse_tenant_id(name);
     if (!tenant) co_return field_error("tenant", "^[a-z0-9][a-z0-9_-]{0,39}$", name);
     std::string label = body.value("label", std::string{});
+    // "@config" marks the configuration's own keys, which end when they leave it.
+    if (label.starts_with('@')) co_return field_error("label", "a label that does not start with @", label);
     const bool admin = body.value("admin", false);
     SBX_CO_TRY(const engine::Engine::NewKey made, co_await exchange.engine().create_key(*std::move(tenant), std::move(label), admin));
     json answer = key_json(made.record);

@@ -94,6 +94,16 @@ asio::awaitable<Result<void>> HttpExchange::say_continue() {
     co_return co_await connection_.write(out);
 }
 
+// Grows with what has come, not with what was announced: a header alone holds nothing.
+Result<void> HttpExchange::hold(std::size_t bytes) {
+    if (hub_.bodies_bytes + bytes > hub_.config.bodies_bytes_max) {
+        return Error{Errc::unavailable, "request body", "too many large requests at one time; try again"};
+    }
+    hub_.bodies_bytes += bytes;
+    held_ += bytes;
+    return {};
+}
+
 asio::awaitable<Result<std::string>> HttpExchange::body() {
     if (body_) co_return *body_;
     const std::uint64_t most = hub_.config.request_bytes_max;
@@ -113,6 +123,7 @@ asio::awaitable<Result<std::string>> HttpExchange::body() {
         text.resize(before + got);
         if (got == 0) break;
         if (text.size() > most) co_return too_large();
+        SBX_CO_CHECK(hold(got));
     }
     body_ = std::move(text);
     co_return *body_;

@@ -24,6 +24,7 @@ public:
         Caller caller;
     };
     HttpExchange(Hub& hub, Connection& connection, Request request);
+    ~HttpExchange() override { hub_.bodies_bytes -= held_; }
 
     std::string_view method() const override { return request_.method; }
     std::string_view path() const override { return request_.target.path; }
@@ -61,6 +62,7 @@ private:
     enum class Framing { none, length, chunked, until_close };
 
     [[nodiscard]] asio::awaitable<Result<void>> say_continue();
+    [[nodiscard]] Result<void> hold(std::size_t bytes);
     [[nodiscard]] std::string head_text(const Response& response, std::optional<std::uint64_t> length);
     [[nodiscard]] asio::awaitable<Result<void>> send_body(std::string_view body, std::string head);
 
@@ -68,6 +70,7 @@ private:
     Connection& connection_;
     Request request_;
     std::optional<std::string> body_;
+    std::uint64_t held_ = 0;  // of the hub's budget for bodies
     std::optional<IdempotentRequest> idempotent_;
     State state_ = State::open;
     Framing framing_ = Framing::none;

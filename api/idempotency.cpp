@@ -21,7 +21,8 @@ std::string fingerprint(std::string_view method, std::string_view target, std::s
 }
 
 bool worth_keeping(const Response& response) {
-    const bool again = response.status == 429 || response.status >= 500;
+    // 499: the client had gone, so nobody has this answer and the work was ended; 429 and 5xx pass.
+    const bool again = response.status == 429 || response.status >= 499;
     return !again && response.body.size() <= kAnswerMax;
 }
 

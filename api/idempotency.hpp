@@ -24,7 +24,7 @@ public:
     // Nothing: this request has the claim and is to be served. Else the answer that was given before. conflict: the
     // key was used for another request; timeout: the first one is still being served.
     [[nodiscard]] asio::awaitable<Result<std::optional<Response>>> claim(Deadline deadline);
-    // Keeps the answer, or gives the key free where a repetition should try again (429, 5xx) or the answer is too
+    // Keeps the answer, or gives the key free where a repetition should try again (429, 499, 5xx) or the answer is too
     // large to keep; false then.
     [[nodiscard]] asio::awaitable<Result<bool>> keep(const Response& response);
 

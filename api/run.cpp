@@ -55,16 +55,7 @@ private:
 };
 
 Result<engine::CreateRequest> parse_sandbox(const json& body, const policies::TenantLimits& ceiling) {
-    engine::CreateRequest request;
-    request.template_name = body.value("template", request.template_name);
-    request.limits = default_limits(ceiling);
-    if (body.contains("limits")) {
-        SBX_TRY(request.limits, parse_limits(body["limits"], ceiling, request.limits));
-    }
-    if (body.contains("network")) {
-        SBX_TRY(request.network, parse_network(body["network"]));
-    }
-    request.allow_root = ceiling.allow_root;
+    SBX_TRY(engine::CreateRequest request, parse_shape(body, ceiling));
     request.timeout_s = std::min<std::uint64_t>(kOrphanSeconds, ceiling.max_timeout_s);
     return request;
 }

@@ -1,9 +1,11 @@
 #include "api/sandbox_ref.hpp"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
 
+#include "api/json.hpp"
 #include "sandboxd/engine/engine.hpp"
 
 namespace sandboxd::api {
@@ -39,6 +41,20 @@ policies::Limits default_limits(const policies::TenantLimits& ceiling) noexcept 
     limits.pids = std::min(limits.pids, most.pids);
     limits.output_bytes = std::min(limits.output_bytes, most.output_bytes);
     return limits;
+}
+
+Result<engine::CreateRequest> parse_shape(const nlohmann::json& body, const policies::TenantLimits& ceiling) {
+    engine::CreateRequest request;
+    request.template_name = body.value("template", request.template_name);
+    request.limits = default_limits(ceiling);
+    if (body.contains("limits")) {
+        SBX_TRY(request.limits, parse_limits(body["limits"], ceiling, request.limits));
+    }
+    if (body.contains("network")) {
+        SBX_TRY(request.network, parse_network(body["network"]));
+    }
+    request.allow_root = ceiling.allow_root;
+    return request;
 }
 
 }  // namespace sandboxd::api

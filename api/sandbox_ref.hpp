@@ -1,9 +1,11 @@
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
+
 #include "api/exchange.hpp"
 #include "policies/limits.hpp"
 #include "sandboxd/core/result.hpp"
-#include "sandboxd/engine/sandbox.hpp"
+#include "sandboxd/engine/engine.hpp"
 
 namespace sandboxd::api {
 
@@ -16,5 +18,8 @@ namespace sandboxd::api {
 
 // What a sandbox gets when its request names no limits: the product's, or the tenant's ceiling where that is less.
 [[nodiscard]] policies::Limits default_limits(const policies::TenantLimits& ceiling) noexcept;
+
+// What every request that makes a sandbox says about it: template, limits, network, and what the tenant may do inside.
+[[nodiscard]] Result<engine::CreateRequest> parse_shape(const nlohmann::json& body, const policies::TenantLimits& ceiling);
 
 }  // namespace sandboxd::api

@@ -96,17 +96,9 @@ constexpr Schema kUpdateSchema{"SandboxUpdate", kUpdateFields};
 Result<engine::CreateRequest> parse_create(const json& body, const policies::TenantLimits& ceiling) {
     if (body.contains("gpu")) return not_in_this_build("gpu", "this build has no GPUs for sandboxes");
     if (body.contains("budget")) return not_in_this_build("budget", "this build has no budgets; GET /v1/usage says what a sandbox costs");
-    engine::CreateRequest request;
+    SBX_TRY(engine::CreateRequest request, parse_shape(body, ceiling));
     if (body.contains("id")) {
         SBX_TRY(request.id, parse_chosen_id(body["id"].get_ref<const std::string&>()));
-    }
-    request.template_name = body.value("template", request.template_name);
-    request.limits = default_limits(ceiling);
-    if (body.contains("limits")) {
-        SBX_TRY(request.limits, parse_limits(body["limits"], ceiling, request.limits));
-    }
-    if (body.contains("network")) {
-        SBX_TRY(request.network, parse_network(body["network"]));
     }
     if (body.contains("env")) request.env = body["env"].get<std::map<std::string, std::string>>();
     if (body.contains("metadata")) {
@@ -117,7 +109,6 @@ Result<engine::CreateRequest> parse_create(const json& body, const policies::Ten
     SBX_CHECK(check_timeout(request.timeout_s, ceiling));
     if (body.contains("on_timeout")) request.on_timeout = parse_on_timeout(body["on_timeout"]);
     request.provisional = body.value("provisional", false);
-    request.allow_root = ceiling.allow_root;
     return request;
 }
 

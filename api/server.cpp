@@ -72,6 +72,13 @@ public:
         if (unix_.is_open()) acceptors_.spawn("accept", accept_loop(unix_, false));
     }
 
+    asio::awaitable<void> settled(Deadline deadline) override {
+        while (hub_.unrepeatable != 0) {
+            const auto woken = co_await hub_.settled.wait(deadline);
+            if (!woken) co_return;
+        }
+    }
+
     asio::awaitable<void> stop(Deadline deadline) override {
         hub_.stopping = true;
         acceptors_.cancel();

@@ -23,6 +23,7 @@ struct ServerConfig {
     NodeIdentity node;
     TenantId root_tenant;                              // of a peer with uid 0 on the Unix socket, who needs no key
     std::uint64_t request_bytes_max = 32ULL << 20;     // bodies that are read as a whole
+    std::uint64_t bodies_bytes_max = 512ULL << 20;     // of all bodies that are held at one time
     std::uint32_t connections_max = 4096;              // over all listeners; more are told 503 and closed
     std::chrono::milliseconds idle = std::chrono::seconds{75};      // between two requests of a connection
     std::chrono::milliseconds header = std::chrono::seconds{10};    // from a request's first byte to the end of its header
@@ -51,6 +52,9 @@ public:
     virtual ~Server() = default;
 
     virtual void start() = 0;
+    // Completes when no request is being served whose answer would be lost for good, or at the deadline. A GET can be
+    // sent again, and the output that it or a WebSocket follows is there to be taken up at its offset.
+    [[nodiscard]] virtual asio::awaitable<void> settled(Deadline deadline) = 0;
     // Takes no more connections, ends idle ones, lets requests end until the deadline, then cancels them. Completes
     // when neither a connection nor a background task is left.
     [[nodiscard]] virtual asio::awaitable<void> stop(Deadline deadline) = 0;

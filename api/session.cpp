@@ -35,7 +35,7 @@ private:
     [[nodiscard]] Result<void> check_header() const;
     [[nodiscard]] Credentials credentials() const;
     [[nodiscard]] std::optional<std::string_view> field(std::string_view name) const;
-    void record(const HttpExchange::Request& request, std::string_view tenant, unsigned status);
+    void record(const HttpExchange& exchange, const Route* route);
 
     Hub& hub_;
     std::shared_ptr<Connection> connection_;
@@ -101,17 +101,17 @@ Result<void> Session::prepare(HttpExchange::Request& request) {
     return check_query(*request.match.route, request.target.query);
 }
 
-void Session::record(const HttpExchange::Request& request, std::string_view tenant, unsigned status) {
+void Session::record(const HttpExchange& exchange, const Route* route) {
     const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began_;
-    const std::string_view pattern = request.match.route ? request.match.route->pattern : std::string_view{};
-    hub_.metrics.request(request.match.route ? std::string_view{request.method} : std::string_view{}, pattern, status, took.count());
-    log::info("request", {{"request_id", request.id},
-                          {"method", std::string_view{request.method}.substr(0, 32)},
+    const std::string_view pattern = route ? route->pattern : std::string_view{};
+    hub_.metrics.request(route ? exchange.method() : std::string_view{}, pattern, exchange.status(), took.count());
+    log::info("request", {{"request_id", exchange.request_id()},
+                          {"method", exchange.method().substr(0, 32)},
                           {"route", pattern},
-                          {"status", status},
+                          {"status", exchange.status()},
                           {"bytes", connection_->bytes_out() - bytes_before_},
                           {"us", static_cast<std::int64_t>(took.count() * 1e6)},
-                          {"tenant", tenant}});
+                          {"tenant", exchange.caller().tenant.str()}});
 }
 
 asio::awaitable<Result<void>> Session::dispatch(HttpExchange& exchange, const Route& route) {
@@ -133,9 +133,27 @@ asio::awaitable<Result<void>> Session::dispatch(HttpExchange& exchange, const Ro
     co_return co_await route.handler(exchange);
 }
 
+// Counts a request that a stop should wait for; on every way out, cancellation included.
+class Unrepeatable {
+public:
+    Unrepeatable(Hub& hub, const Route& route) : hub_{hub}, counts_{route.method != "GET"} { hub_.unrepeatable += counts_; }
+    Unrepeatable(const Unrepeatable&) = delete;
+    Unrepeatable& operator=(const Unrepeatable&) = delete;
+    ~Unrepeatable() {
+        hub_.unrepeatable -= counts_;
+        if (hub_.unrepeatable == 0) hub_.settled.notify();
+    }
+
+private:
+    Hub& hub_;
+    std::size_t counts_;
+};
+
 // Sees to it that a request has exactly one answer, whatever its handler did.
 asio::awaitable<bool> Session::answer(HttpExchange& exchange, const Route* route, Result<void> routed) {
+    std::optional<Unrepeatable> counted;
     if (routed && route != nullptr) {
+        counted.emplace(hub_, *route);
         std::string thrown;
         try {
             routed = co_await dispatch(exchange, *route);
@@ -166,10 +184,9 @@ asio::awaitable<bool> Session::refuse_header(Error error) {
     Response response = error_response(error);
     if (error.is(Errc::payload_too_large)) response.status = 431;
     if (error.is(Errc::timeout)) co_return false;  // its socket is closed
-    const unsigned status = response.status;
-    HttpExchange exchange{hub_, *connection_, request};
+    HttpExchange exchange{hub_, *connection_, std::move(request)};
     (void)co_await exchange.respond(std::move(response));
-    record(request, "", status);
+    record(exchange, nullptr);
     co_await connection_->linger();
     co_return false;
 }
@@ -184,10 +201,10 @@ asio::awaitable<bool> Session::serve_one() {
     request.id = sandboxd::api::request_id(field("X-Request-Id"), hub_.config.node);
     Result<void> routed = prepare(request);
     if (!routed && routed.error().is(Errc::payload_too_large)) co_return co_await refuse_header(std::move(routed).error());
-    const HttpExchange::Request seen = request;
+    const Route* const route = request.match.route;
     HttpExchange exchange{hub_, *connection_, std::move(request)};
-    const bool goes_on = co_await answer(exchange, seen.match.route, std::move(routed));
-    record(seen, seen.caller.tenant.str(), exchange.status());
+    const bool goes_on = co_await answer(exchange, route, std::move(routed));
+    record(exchange, route);
     if (!goes_on && exchange.finished()) co_await connection_->linger();
     co_return goes_on;
 }

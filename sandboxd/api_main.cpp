@@ -23,6 +23,7 @@
 #include "sandboxd/core/sys.hpp"
 #include "sandboxd/engine/engine.hpp"
 #include "sandboxd/engine/keyring.hpp"
+#include "sandboxd/version.hpp"
 
 namespace {
 
@@ -30,7 +31,7 @@ using namespace sandboxd;
 
 constexpr auto kLockPatience = std::chrono::seconds{10};
 constexpr auto kRequestsPatience = std::chrono::seconds{2};  // the monitor kills us five seconds after its SIGTERM
-// Keys that the configuration file gives carry it; it can't be chosen over the API.
+// Keys that the configuration file gives carry it; the API refuses labels that start with "@".
 constexpr const char* kConfigLabel = "@config";
 
 struct Options {
@@ -101,7 +102,7 @@ public:
 private:
     [[nodiscard]] asio::awaitable<Result<void>> serve(control::Client& monitor);
     [[nodiscard]] asio::awaitable<void> follow(control::Client& monitor);
-    [[nodiscard]] asio::awaitable<void> drain(engine::Engine& engine, control::Client& monitor, Deadline deadline);
+    [[nodiscard]] asio::awaitable<void> drain(engine::Engine& engine, api::Server& server, control::Client& monitor, Deadline deadline);
     [[nodiscard]] Result<engine::EngineConfig> engine_config() const;
     [[nodiscard]] api::ServerConfig server_config() const;
     [[nodiscard]] Result<std::optional<api::TlsFiles>> tls() const;
@@ -147,8 +148,11 @@ asio::awaitable<void> Program::follow(control::Client& monitor) {
     ask_to_stop();
 }
 
-asio::awaitable<void> Program::drain(engine::Engine& engine, control::Client& monitor, Deadline deadline) {
-    co_await engine.drain(deadline);
+asio::awaitable<void> Program::drain(engine::Engine& engine, api::Server& server, control::Client& monitor, Deadline deadline) {
+    engine.cordon(true);
+    co_await server.settled(deadline);
+    // Programs end with the daemon only where sandboxes do; else they go on and the next start takes them up.
+    if (config_.on_stop == OnStop::destroy) co_await engine.drain(deadline);
     monitor.drained();
 }
 
@@ -162,19 +166,18 @@ asio::awaitable<Result<void>> Program::serve(control::Client& monitor) {
         api::Listening listening{Fd{options_.tcp}, Fd{options_.unix_socket}};
         auto server = api::Server::make(executor_, server_config(), api::all_routes(), *engine, metrics, std::move(listening), std::move(tls_files));
         if (server) {
-            monitor.on_drain = [&](Deadline deadline) { tasks_.spawn("drain", drain(*engine, monitor, deadline)); };
+            monitor.on_drain = [&](Deadline deadline) { tasks_.spawn("drain", drain(*engine, **server, monitor, deadline)); };
             (*server)->start();
             log::info("sandboxd-api serves", {{"sandboxes_max", config_.sandboxes_max}});
             while (!stopping_) (void)co_await changed_.wait(Deadline::never());
             monitor.on_drain = nullptr;
             co_await (*server)->stop(Deadline::after(kRequestsPatience));
+            tasks_.cancel();  // a drain looks at the server and at the engine: it goes before them
+            (void)co_await tasks_.join(Deadline::never());
         } else {
             applied = std::move(server).error();
         }
     }
-    // Before the engine goes: a drain looks at it.
-    tasks_.cancel();
-    (void)co_await tasks_.join(Deadline::never());
     co_await engine->stop();
     co_return std::move(applied);
 }
@@ -237,6 +240,7 @@ int run_program(Options options) {
 int main(int argc, char** argv) try {
     CLI::App app{"The HTTP side of sandboxd. Started by sandboxd, not by hand."};
     Options options;
+    app.set_version_flag("--version", std::string{kVersionText});
     app.add_option("--folder", options.folder)->required();
     app.add_option("--uid", options.uid)->required();
     app.add_option("--gid", options.gid)->required();

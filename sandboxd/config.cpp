@@ -139,7 +139,9 @@ Result<TenantConfig> read_tenant(const toml::table& table, std::string_view file
     reader.mebibytes("sandbox_output_mb", limits.per_sandbox.output_bytes);
     reader.number("sandbox_pids", limits.per_sandbox.pids, 4, 32768);
     SBX_CHECK(reader.finish());
-    SBX_TRY(tenant.id, parse_tenant_id(id));
+    auto parsed = parse_tenant_id(id);
+    if (!parsed) return std::move(parsed).error().with(std::string{file} + ": tenants.id");
+    tenant.id = *std::move(parsed);
     for (const std::string& hash : tenant.key_hashes) {
         if (!is_hash(hash)) {
             return Error{Errc::invalid_argument, "configuration",

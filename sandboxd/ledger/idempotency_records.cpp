@@ -57,8 +57,4 @@ Result<void> Records::drop_idempotency(const TenantId& tenant, const std::string
     return impl_->drop.run();
 }
 
-Result<void> Records::drop_unfinished_idempotency() {
-    return impl_->database.execute("DELETE FROM idempotency WHERE status = 0");
-}
-
 }  // namespace sandboxd::ledger

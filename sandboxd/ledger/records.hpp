@@ -114,9 +114,6 @@ public:
     // Stores the answer. Nothing happens when the claim was dropped or pruned meanwhile.
     [[nodiscard]] Result<void> finish_idempotency(const IdempotencyRecord& record);
     [[nodiscard]] Result<void> drop_idempotency(const TenantId& tenant, const std::string& key);
-    // For the start of the daemon: claims whose request died with the last process, so that it can
-    // be tried again.
-    [[nodiscard]] Result<void> drop_unfinished_idempotency();
 
     // Forgets ended sandboxes with their execs, and idempotency records, from before `before`; also
     // execs of unknown sandboxes.

@@ -1,6 +1,7 @@
 """What a daemon has put on the host: read from /proc and /sys, never from the daemon's own word."""
 import os
 import pathlib
+import re
 import time
 
 
@@ -89,7 +90,12 @@ def descendants(pid):
 
 def processes_in(name):
     """Processes whose cgroup path, in any hierarchy, has a folder called `name`."""
-    return [pid for pid in process_ids() if f"/{name}" in read_proc(pid, "cgroup")]
+    return [pid for pid in process_ids() if f"/{name}" in read_proc(pid, "cgroup") and not is_inits_zombie(pid)]
+
+
+def is_inits_zombie(pid):
+    """Dead, and the host's own PID 1 is to collect it: the jail of a daemon that died is nobody else's child."""
+    return re.search(r"^State:\tZ.*^PPid:\t1$", read_proc(pid, "status"), re.MULTILINE | re.DOTALL) is not None
 
 
 def resident_kib(pid):

@@ -45,6 +45,15 @@ class Result(unittest.TestResult):
         if err is not None:
             self._line("FAIL", subtest, "\n" + (self.failures + self.errors)[-1][1])
 
+    def addExpectedFailure(self, test, err):
+        super().addExpectedFailure(test, err)
+        self._line("gap", test, f": {test._testMethodDoc or 'known'}")
+
+    def addUnexpectedSuccess(self, test):
+        super().addUnexpectedSuccess(test)
+        self.failures.append((test, "a gap that is closed: take its mark away"))
+        self._line("FAIL", test, ": a gap that is closed: take its mark away")
+
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
         self._line("skip", test, f": {reason}")

@@ -42,7 +42,8 @@ class Crash(unittest.TestCase):
 
     def after_crash(self, made, jails, cpu):
         """Everything that lived lives; the counters count on and the metered CPU time does not fall."""
-        self.assertEqual(jails, set(self.daemon.jail_pids()))
+        # A subset: the load makes jails of its own meanwhile.
+        self.assertLessEqual(jails, set(self.daemon.jail_pids()))
         for index, (box, exec_id) in enumerate(made):
             info = box.exec_info(exec_id)
             self.assertEqual("running", info["status"], info)
@@ -50,8 +51,11 @@ class Crash(unittest.TestCase):
             host.wait_until(lambda box=box, exec_id=exec_id, before=before: len(box.output(exec_id)) > before, 15, "it counts on")
             check_counting(self, box.output(exec_id))
             now = box.get()["usage"]
-            for name in ("cpu_ms", "wall_ms", "memory_mib_ms"):
+            for name in ("cpu_ms", "wall_ms"):
                 self.assertGreaterEqual(now[name], cpu[index][name], name)
+            # Memory is a level that nobody saw meanwhile: the time since the last row counts at today's. At most that second differs.
+            second = 1000 * (now["memory_peak_bytes"] // (1 << 20) + 1)
+            self.assertGreaterEqual(now["memory_mib_ms"], cpu[index]["memory_mib_ms"] - second)
             cpu[index] = now
 
     def rounds(self, crash):

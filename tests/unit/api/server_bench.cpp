@@ -98,6 +98,7 @@ asio::awaitable<Result<void>> throw_up(Exchange&) {
 }
 
 asio::awaitable<Result<void>> until_released(Exchange& exchange) {
+    SBX_CO_CHECK(co_await exchange.body());
     ++shared().served;
     while (!shared().release) SBX_CO_CHECK(co_await sleep_until(Deadline::after(std::chrono::milliseconds{2})));
     Response response = json_response(200, nlohmann::json::object());
@@ -167,6 +168,7 @@ constexpr std::array kRoutes{
     Route{.method = "GET", .pattern = "/stream", .handler = stream},
     Route{.method = "GET", .pattern = "/flood", .handler = flood},
     Route{.method = "GET", .pattern = "/leave", .handler = wait_for_leave},
+    Route{.method = "POST", .pattern = "/leave", .handler = wait_for_leave},
     Route{.method = "POST", .pattern = "/fail", .handler = fail},
     Route{.method = "GET", .pattern = "/no-answer", .handler = no_answer},
     Route{.method = "GET", .pattern = "/throw", .handler = throw_up},
@@ -369,6 +371,12 @@ Bench::Bench(ServerConfig config, std::optional<TlsFiles> tls) : engine_{std::ma
 void Bench::stop_in_background(Deadline deadline) {
     stopping_ = true;
     asio::post(context_, [this, deadline] { asio::co_spawn(context_, server_->stop(deadline), asio::detached); });
+}
+
+void Bench::watch_settled(Deadline deadline, std::atomic<bool>& settled) {
+    asio::post(context_, [this, deadline, &settled] {
+        asio::co_spawn(context_, server_->settled(deadline), [&settled](const std::exception_ptr&) { settled = true; });
+    });
 }
 
 void Bench::stop(Deadline deadline) {

@@ -70,6 +70,7 @@ public:
     ServerEngine& engine() { return *engine_; }  // look at it after stop() only
     void stop(Deadline deadline = Deadline::after(std::chrono::seconds{5}));
     void stop_in_background(Deadline deadline);
+    void watch_settled(Deadline deadline, std::atomic<bool>& settled);
 
 private:
     asio::io_context context_{1};

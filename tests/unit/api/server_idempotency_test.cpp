@@ -56,6 +56,17 @@ TEST_CASE("an answer too large to keep says so, and the key is free again") {
     CHECK(shared().served == 2);
 }
 
+TEST_CASE("a request whose client left is done again when it is repeated") {
+    Bench bench;
+    for (int i = 1; i <= 2; ++i) {
+        Client client = bench.client();
+        client.send(keyed("/leave", "gone", "{}"));
+        client.shutdown_write();
+        CHECK(client.receive().status == 499);
+        CHECK(shared().gone == i);
+    }
+}
+
 TEST_CASE("keys are short and printable, and not for streams") {
     Bench bench;
     Client client = bench.client();

@@ -60,6 +60,21 @@ TEST_CASE("a body above the limit is refused, announced or not; uploads have non
     CHECK(exact.ask(request("POST /v1/echo", "", std::string(1 << 20, 'x'))).status == 200);
 }
 
+TEST_CASE("bodies that are held at one time have a limit together, and give their share back") {
+    ServerConfig config = Bench::quick();
+    config.bodies_bytes_max = 1'000'000;
+    Bench bench{config};
+    const auto ask = [&] { return bench.client().ask(request("POST /v1/echo", "", std::string(300'000, 'y'))).status; };
+    CHECK(ask() == 200);
+    Client held = bench.client();
+    held.send(request("POST /held", "", std::string(800'000, 'x')));
+    while (shared().served == 1) std::this_thread::yield();  // until its body is there
+    CHECK(ask() == 503);
+    shared().release = true;
+    CHECK(held.receive().status == 200);
+    CHECK(ask() == 200);
+}
+
 TEST_CASE("silence is not waited for: idle, in a header, in a body") {
     ServerConfig config = Bench::quick();
     config.idle = 50ms;
@@ -127,6 +142,28 @@ TEST_CASE("a stop ends idle connections, lets requests end, and cuts off what ta
     while (shared().served == 0) std::this_thread::yield();
     stuck.stop(Deadline::after(20ms));
     CHECK(never.at_end());
+}
+
+TEST_CASE("the server is settled when no request is left whose answer would be lost; a GET is none") {
+    Bench bench;
+    Client following = bench.client();
+    following.send(request("GET /leave"));
+    Client held = bench.client();
+    held.send(request("POST /held", "", "{}"));
+    while (shared().served == 0) std::this_thread::yield();
+    std::atomic<bool> late{false};
+    bench.watch_settled(Deadline::after(20ms), late);
+    while (!late) std::this_thread::yield();  // at its deadline, although the request goes on
+    std::atomic<bool> settled{false};
+    bench.watch_settled(Deadline::never(), settled);
+    Client other = bench.client();
+    CHECK(other.ask(request("GET /v1/items/a")).status == 200);
+    CHECK_FALSE(settled);
+    shared().release = true;
+    CHECK(held.receive().status == 200);
+    while (!settled) std::this_thread::yield();
+    CHECK(shared().gone == 0);  // the GET is still there
+    following.close();
 }
 
 TEST_CASE("TLS is spoken on TCP when there is a certificate, and a wrong key is found at once") {
