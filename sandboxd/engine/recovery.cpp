@@ -140,6 +140,10 @@ asio::awaitable<Result<void>> EngineImpl::recover() {
     (void)co_await group.join(Deadline::never());
     for (const SandboxId& id : strangers) spawn("stranger", remove_stranger(id));
     co_await sweep_spool();
+    // Memory over the time that nobody looked is an estimate from today's level. Written down before anybody is told, it
+    // does not change with the next crash.
+    co_await sampler_.sample();
+    if (auto flushed = co_await store_->flush(); !flushed) log::error("what was counted meanwhile is not recorded yet", {{"error", flushed.error()}});
     log::info("engine started", {{"sandboxes", sandboxes_.size()}, {"lost", known.size() - sandboxes_.size()}, {"strangers", strangers.size()}});
     co_return Result<void>{};
 }
