@@ -143,7 +143,8 @@ asio::awaitable<Result<void>> EngineImpl::recover() {
     // Memory over the time that nobody looked is an estimate from today's level. Written down before anybody is told, it
     // does not change with the next crash.
     co_await sampler_.sample();
-    if (auto flushed = co_await store_->flush(); !flushed) log::error("what was counted meanwhile is not recorded yet", {{"error", flushed.error()}});
+    auto flushed = co_await store_->flush();
+    if (!flushed) log::error("what was counted meanwhile is not recorded yet", {{"error", flushed.error()}});
     log::info("engine started", {{"sandboxes", sandboxes_.size()}, {"lost", known.size() - sandboxes_.size()}, {"strangers", strangers.size()}});
     co_return Result<void>{};
 }
