@@ -42,7 +42,7 @@ def in_turns(sides, rounds, warm_up=2):
                         print(f"  {name} failed: {type(error).__name__}: {str(error)[:200]}")
                 continue
             if number >= warm_up:
-                series[name].seconds.append(own if own is not None else time.perf_counter() - began)
+                series[name].seconds.append(own if isinstance(own, float) else time.perf_counter() - began)
     return series
 
 
