@@ -145,6 +145,12 @@ const char* try_walls(AgentTalk& talk, const Conduct& what, bool as_root, Report
     return talk.forget(exec.exec);
 }
 
+// The monitor never waits on its sockets, and their other ends came from there.
+bool make_blocking(int fd) {
+    const int flags = ::fcntl(fd, F_GETFL);
+    return flags >= 0 && ::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK) == 0;
+}
+
 bool send_report(const WallReport& report) {
     std::byte buffer[isolation::kMaxReport];
     wire::Writer writer{buffer, sizeof buffer};
@@ -166,7 +172,8 @@ const char* converse(const Conduct& what, Reports& reports) {
 int conduct(const Conduct& what) {
     static Reports reports;
     (void)::alarm(kMostSeconds);
-    const char* failed = confine(what.uid, what.gid) ? converse(what, reports) : "give up rights";
+    const bool ready = make_blocking(kAgentFd) && make_blocking(kReportFd) && confine(what.uid, what.gid);
+    const char* failed = ready ? converse(what, reports) : "give up rights";
     WallReport last;
     last.error = failed == nullptr ? 0 : errno;
     last.observed = failed == nullptr ? "" : failed;

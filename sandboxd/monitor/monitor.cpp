@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "sandboxd/attest/attestor.hpp"
 #include "sandboxd/core/log.hpp"
 #include "sandboxd/core/sys.hpp"
 #include "sandboxd/manager/manager.hpp"
@@ -94,6 +95,22 @@ Result<void> add_dev_key(Config& config) {
     return {};
 }
 
+Result<std::unique_ptr<attest::Attestor>> make_attestor(asio::any_io_executor executor, const Config& config, manager::Manager& manager) {
+    attest::AttestorConfig out;
+    out.key_file = config.state_dir + "/attest.key";
+    SBX_TRY(out.plan.program, find_program("sandbox-probe"));
+    out.plan.secret_path = config.state_dir;
+    out.plan.uid = manager.probe_id();
+    out.plan.node = config.node;
+    out.accepted = config.unsafe_accept_broken_walls;
+    // A limit that was given up has no wall.
+    for (const std::string& name : config.unsafe_missing_controllers) {
+        if (name == "memory") out.accepted.emplace_back("memory_limit");
+        if (name == "pids") out.accepted.emplace_back("process_limit");
+    }
+    return attest::Attestor::make(std::move(executor), manager, std::move(out));
+}
+
 // From the manager's start until the stop; what the manager holds is the caller's to end, also when this fails.
 asio::awaitable<Result<void>> serve(asio::any_io_executor executor, const Config& config, manager::Manager& manager,
                                     StopRequest& stop) {
@@ -111,16 +128,21 @@ asio::awaitable<Result<void>> serve(asio::any_io_executor executor, const Config
     launch.unix_socket = listeners.unix_socket.get();
     launch.tls_certificate = files.certificate.get();
     launch.tls_key = files.key.get();
+    SBX_CO_TRY(const std::unique_ptr<attest::Attestor> attestor, make_attestor(executor, config, manager));
+    manager.attest_with = [&attestor](control::AttestRequest request, Deadline deadline) { return attestor->attest(std::move(request), deadline); };
     Supervisor supervisor{executor, manager, std::move(launch)};
     supervisor.start();
     log::info("sandboxd runs", {{"listen", listeners.tcp_address}, {"socket", listeners.unix_path}, {"state_dir", config.state_dir}});
     notify_systemd("READY=1");
+    attestor->start();
 
     while (!stop.asked) (void)co_await stop.event.wait(Deadline::never());
     log::info("draining", {{"timeout_s", config.drain_timeout_s}});
     notify_systemd("STOPPING=1");
     const std::chrono::seconds drain_timeout{config.drain_timeout_s};
     co_await supervisor.stop(drain_timeout);
+    manager.attest_with = nullptr;
+    co_await attestor->stop();
     if (!listeners.unix_path.empty()) (void)sys::unlinkat(AT_FDCWD, listeners.unix_path.c_str());
     co_return Result<void>{};
 }

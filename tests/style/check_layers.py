@@ -26,7 +26,9 @@ MODULES = {
     "sandboxd/engine": ({"sandboxd/control", "sandboxd/agent", "sandboxd/ledger", "policies", "sandboxd/core"}, set()),
     "api": ({"sandboxd/engine", "sandboxd/control", "sandboxd/ledger", "policies", "sandboxd/core"}, CONFIG),
     "sandboxd/ctl": ({"sandboxd/core", "policies"}, CONFIG),
-    "sandboxd/monitor": ({"sandboxd/manager", "sandboxd/control", "isolation", "fs", "netpolicy", "gpu", "policies",
+    # The daemon's self-test: makes a sandbox through the manager, speaks to it through sandbox-probe, signs what it saw.
+    "sandboxd/attest": ({"sandboxd/manager", "sandboxd/control", "isolation", "policies", "sandboxd/core"}, CONFIG),
+    "sandboxd/monitor": ({"sandboxd/attest", "sandboxd/manager", "sandboxd/control", "isolation", "fs", "netpolicy", "gpu", "policies",
                           "sandboxd/core"}, CONFIG),
     # The programs' main files: what each needs, but a jail's init is only ever executed.
     "sandboxd": ({"sandboxd/core", "policies", "isolation", "fs", "netpolicy", "gpu", "sandboxd/control", "sandboxd/manager",

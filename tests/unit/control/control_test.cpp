@@ -28,6 +28,7 @@ public:
     CreateSpec created;
     std::string destroyed;
     bool drain_done = false;
+    AttestRequest attest_request;
 
     asio::awaitable<Result<SandboxHandle>> create(CreateSpec spec, Deadline) override {
         if (refusal) co_return *refusal;
@@ -56,7 +57,12 @@ public:
         status.cpus = 7;
         status.removals_stuck = 3;
         status.templates = {"host", "python"};
+        status.refusal = "a wall is broken";
         co_return status;
+    }
+    asio::awaitable<Result<Attestation>> attest(AttestRequest request, Deadline) override {
+        attest_request = request;
+        co_return Attestation{"payload", std::string(64, '\xff'), "pem", "sha256:00"};
     }
     void drained() override { drain_done = true; }
 
