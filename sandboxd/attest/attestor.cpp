@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <optional>
 
-#include "sandboxd/attest/sha256.hpp"
 #include "sandboxd/attest/signing_key.hpp"
 #include "sandboxd/attest/statement.hpp"
 #include "sandboxd/core/async.hpp"
@@ -32,9 +31,8 @@ Error too_often(std::string detail, std::chrono::nanoseconds wait) {
 
 class AttestorImpl final : public Attestor {
 public:
-    AttestorImpl(asio::any_io_executor executor, manager::Manager& manager, AttestorConfig config, SigningKey key)
-        : manager_{manager}, config_{std::move(config)}, key_{std::move(key)}, seccomp_sha256_{sha256_hex(manager.filters().arguments + manager.filters().names)},
-          changed_{executor}, tasks_{executor} {}
+    AttestorImpl(asio::any_io_executor executor, AttestorConfig config, SigningKey key)
+        : config_{std::move(config)}, key_{std::move(key)}, changed_{executor}, tasks_{executor} {}
 
     void start() override { tasks_.spawn("first self-test", until_tested()); }
 
@@ -61,7 +59,7 @@ private:
         Statement statement;
         statement.nonce = std::move(nonce);
         statement.issued = system_clock().wall();
-        statement.seccomp_sha256 = seccomp_sha256_;
+        statement.seccomp_sha256 = config_.seccomp_sha256;
         statement.accepted = config_.accepted;
         control::Attestation out;
         out.payload = to_text(statement, *result_);
@@ -110,7 +108,7 @@ private:
 
     asio::awaitable<void> one_test() {
         const Deadline deadline = Deadline::after(kTestTimeout);
-        auto result = co_await run_self_test(manager_, config_.plan, deadline);
+        auto result = co_await config_.test(deadline);
         testing_ = false;
         tested_at_ = system_clock().steady();
         if (result) {
@@ -135,20 +133,18 @@ private:
             return std::find(config_.accepted.begin(), config_.accepted.end(), name) != config_.accepted.end();
         });
         if (broken.empty()) {
-            manager_.refuse_creates(std::nullopt);
+            config_.refuse_creates(std::nullopt);
             log::info("self-test made", {{"ms", result_->took.count()}, {"walls", static_cast<std::int64_t>(result_->walls.size())}});
             return;
         }
-        manager_.refuse_creates(Error{Errc::unavailable, "self-test",
+        config_.refuse_creates(Error{Errc::unavailable, "self-test",
                                       "these walls do not hold on this node: " + join(broken) +
                                           "; GET /v1/attest says what was seen, docs/security.md what to do"}
                                     .fact("walls", join(broken)));
     }
 
-    manager::Manager& manager_;
     AttestorConfig config_;
     SigningKey key_;
-    std::string seccomp_sha256_;
     std::optional<TestResult> result_;
     std::optional<Error> failure_;  // of the last test, when it could not be made
     bool testing_ = false;
@@ -162,9 +158,9 @@ private:
 
 }  // namespace
 
-Result<std::unique_ptr<Attestor>> Attestor::make(asio::any_io_executor executor, manager::Manager& manager, AttestorConfig config) {
+Result<std::unique_ptr<Attestor>> Attestor::make(asio::any_io_executor executor, AttestorConfig config) {
     SBX_TRY(SigningKey key, SigningKey::load_or_make(config.key_file));
-    return std::unique_ptr<Attestor>{std::make_unique<AttestorImpl>(std::move(executor), manager, std::move(config), std::move(key))};
+    return std::unique_ptr<Attestor>{std::make_unique<AttestorImpl>(std::move(executor), std::move(config), std::move(key))};
 }
 
 }  // namespace sandboxd::attest

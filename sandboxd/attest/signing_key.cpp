@@ -4,6 +4,7 @@
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 #include <openssl/x509.h>
+#include <unistd.h>
 
 #include "sandboxd/attest/sha256.hpp"
 #include "sandboxd/core/sys.hpp"
@@ -37,8 +38,8 @@ std::string text_of(BIO* bio) {
 
 Result<KeyPtr> read_key(const std::string& path) {
     SBX_TRY(const struct stat info, sys::statat(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW));
-    if (!S_ISREG(info.st_mode) || (info.st_mode & 077) != 0 || info.st_uid != 0) {
-        return Error{Errc::invalid_argument, "attestation key", path + " must be a file that root alone can read: chown root, chmod 600"};
+    if (!S_ISREG(info.st_mode) || (info.st_mode & 077) != 0 || info.st_uid != ::geteuid()) {
+        return Error{Errc::invalid_argument, "attestation key", path + " must be a file that its daemon's user alone can read: chmod 600"};
     }
     SBX_TRY(const std::string text, sys::read_file(path, kMaxKeyFile));
     const BioPtr bio{::BIO_new_mem_buf(text.data(), static_cast<int>(text.size()))};

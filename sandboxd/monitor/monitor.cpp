@@ -8,6 +8,8 @@
 #include <cstring>
 
 #include "sandboxd/attest/attestor.hpp"
+#include "sandboxd/attest/self_test.hpp"
+#include "sandboxd/attest/sha256.hpp"
 #include "sandboxd/core/log.hpp"
 #include "sandboxd/core/sys.hpp"
 #include "sandboxd/manager/manager.hpp"
@@ -96,19 +98,23 @@ Result<void> add_dev_key(Config& config) {
 }
 
 Result<std::unique_ptr<attest::Attestor>> make_attestor(asio::any_io_executor executor, const Config& config, manager::Manager& manager) {
+    attest::SelfTestPlan plan;
+    SBX_TRY(plan.program, find_program("sandbox-probe"));
+    plan.secret_path = config.state_dir;
+    plan.uid = manager.probe_id();
+    plan.node = config.node;
     attest::AttestorConfig out;
     out.key_file = config.state_dir + "/attest.key";
-    SBX_TRY(out.plan.program, find_program("sandbox-probe"));
-    out.plan.secret_path = config.state_dir;
-    out.plan.uid = manager.probe_id();
-    out.plan.node = config.node;
+    out.seccomp_sha256 = attest::sha256_hex(manager.filters().arguments + manager.filters().names);
+    out.test = [&manager, plan](Deadline deadline) { return attest::run_self_test(manager, plan, deadline); };
+    out.refuse_creates = [&manager](std::optional<Error> why) { manager.refuse_creates(std::move(why)); };
     out.accepted = config.unsafe_accept_broken_walls;
     // A limit that was given up has no wall.
     for (const std::string& name : config.unsafe_missing_controllers) {
         if (name == "memory") out.accepted.emplace_back("memory_limit");
         if (name == "pids") out.accepted.emplace_back("process_limit");
     }
-    return attest::Attestor::make(std::move(executor), manager, std::move(out));
+    return attest::Attestor::make(std::move(executor), std::move(out));
 }
 
 // From the manager's start until the stop; what the manager holds is the caller's to end, also when this fails.
