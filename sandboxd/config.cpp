@@ -10,7 +10,7 @@
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 
-#include "isolation/walls.hpp"
+#include "isolation/tested_walls.hpp"
 #include "sandboxd/listen_address.hpp"
 
 namespace sandboxd {
@@ -169,7 +169,7 @@ Result<void> check_whole(const Config& config, std::string_view file) {
     if (config.state_dir.empty() || config.state_dir[0] != '/') return bad("state_dir: expected an absolute path");
     for (const std::string& name : config.unsafe_accept_broken_walls) {
         const auto is_it = [&](const isolation::WallInfo& wall) { return wall.name == name; };
-        if (std::none_of(std::begin(isolation::kWalls), std::end(isolation::kWalls), is_it)) {
+        if (std::none_of(std::begin(isolation::kTestedWalls), std::end(isolation::kTestedWalls), is_it)) {
             return bad("unsafe_accept_broken_walls: no wall is called " + name + " (GET /v1/attest lists them)");
         }
     }

@@ -84,8 +84,8 @@ void AgentTalk::note_exit(wire::Reader& body) {
 bool AgentTalk::reply(agent::Header& header, wire::Reader& body) {
     for (;;) {
         if (!receive(header, body)) return false;
-        if (header.type == Type::exec_exited) {
-            note_exit(body);
+        if (header.request == 0) {  // an event; of those only an exec's end matters here
+            if (header.type == Type::exec_exited) note_exit(body);
             continue;
         }
         if (header.request != request_) return malformed();

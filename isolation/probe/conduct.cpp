@@ -15,11 +15,11 @@
 #include "isolation/probe/agent_talk.hpp"
 #include "isolation/probe/confine.hpp"
 #include "isolation/probe/report.hpp"
-#include "isolation/walls.hpp"
+#include "isolation/tested_walls.hpp"
 
 namespace sandboxd::probe {
 
-using isolation::Wall;
+using Wall = isolation::TestedWall;
 using isolation::WallReport;
 using isolation::WallStatus;
 
@@ -177,7 +177,7 @@ int conduct(const Conduct& what) {
     WallReport last;
     last.error = failed == nullptr ? 0 : errno;
     last.observed = failed == nullptr ? "" : failed;
-    for (std::size_t i = 0; failed == nullptr && i < isolation::kWallCount; ++i) {
+    for (std::size_t i = 0; failed == nullptr && i < isolation::kTestedWallCount; ++i) {
         const auto wall = static_cast<Wall>(i);
         if (isolation::wall_info(wall).seen != isolation::Seen::tried_inside) continue;
         if (!send_report(reports.of(wall))) return 1;

@@ -2,11 +2,11 @@
 
 #include <initializer_list>
 
-#include "isolation/walls.hpp"
+#include "isolation/tested_walls.hpp"
 
 namespace sandboxd::probe {
 
-using isolation::Wall;
+using Wall = isolation::TestedWall;
 using isolation::WallStatus;
 
 // What one wall did to the attempts to get through it. Attempts use arguments that the kernel itself would refuse, so

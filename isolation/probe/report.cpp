@@ -4,7 +4,7 @@
 
 namespace sandboxd::probe {
 
-using isolation::Wall;
+using Wall = isolation::TestedWall;
 using isolation::WallReport;
 using isolation::WallStatus;
 
@@ -39,7 +39,7 @@ void Reports::put(Wall wall, WallStatus status, std::string_view observed) {
 bool Reports::take_line(std::string_view line, bool as_root) {
     unsigned wall = 0;
     unsigned status = 0;
-    if (!take_number(line, isolation::kWallCount, wall) || !take_number(line, 3, status)) return false;
+    if (!take_number(line, isolation::kTestedWallCount, wall) || !take_number(line, 3, status)) return false;
     const auto which = static_cast<Wall>(wall);
     if (isolation::wall_info(which).seen != isolation::Seen::tried_inside) return false;
     char observed[isolation::kMaxObserved + 1] = "as root: ";

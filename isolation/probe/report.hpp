@@ -2,7 +2,7 @@
 
 #include <string_view>
 
-#include "isolation/walls.hpp"
+#include "isolation/tested_walls.hpp"
 
 namespace sandboxd::probe {
 
@@ -14,9 +14,9 @@ class Reports {
 public:
     // False when it is not what the program says: another shape, an unknown number, the end missing.
     [[nodiscard]] bool take(std::string_view text, bool as_root);
-    void put(isolation::Wall wall, isolation::WallStatus status, std::string_view observed);
+    void put(isolation::TestedWall wall, isolation::WallStatus status, std::string_view observed);
     // Points into this object.
-    [[nodiscard]] isolation::WallReport of(isolation::Wall wall) const;
+    [[nodiscard]] isolation::WallReport of(isolation::TestedWall wall) const;
 
 private:
     struct Entry {
@@ -25,7 +25,7 @@ private:
         char observed[isolation::kMaxObserved + 1] = "";
     };
     bool take_line(std::string_view line, bool as_root);
-    Entry entries_[isolation::kWallCount];
+    Entry entries_[isolation::kTestedWallCount];
 };
 
 }  // namespace sandboxd::probe

@@ -22,7 +22,7 @@ std::vector<std::string> broken_walls(const TestResult& result) {
 
 std::vector<WallFinding> put_together(std::vector<WallFinding> tried, std::vector<WallFinding> looked_at) {
     std::vector<WallFinding> out;
-    for (const isolation::WallInfo& info : isolation::kWalls) {
+    for (const isolation::WallInfo& info : isolation::kTestedWalls) {
         WallFinding finding{info.wall, WallStatus::broken, "nobody looked"};
         // Each side speaks of its own walls only.
         for (WallFinding& said : info.seen == isolation::Seen::tried_inside ? tried : looked_at) {

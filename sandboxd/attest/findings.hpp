@@ -4,12 +4,12 @@
 #include <string>
 #include <vector>
 
-#include "isolation/walls.hpp"
+#include "isolation/tested_walls.hpp"
 #include "sandboxd/core/clock.hpp"
 
 namespace sandboxd::attest {
 
-using isolation::Wall;
+using Wall = isolation::TestedWall;
 using isolation::WallStatus;
 
 // What was seen of one wall. A value.
@@ -24,7 +24,7 @@ struct WallFinding {
 struct TestResult {
     WallTime begun{};
     std::chrono::milliseconds took{};
-    std::vector<WallFinding> walls;  // every wall once, in the order of isolation::kWalls
+    std::vector<WallFinding> walls;  // every wall once, in the order of isolation::kTestedWalls
     bool operator==(const TestResult&) const = default;
 };
 
@@ -33,7 +33,7 @@ struct TestResult {
 // Required walls that do not hold, by name. An absent one that is required does not hold.
 [[nodiscard]] std::vector<std::string> broken_walls(const TestResult& result);
 
-// Brings what both sides saw into the order of isolation::kWalls; a wall that nobody spoke of is broken.
+// Brings what both sides saw into the order of isolation::kTestedWalls; a wall that nobody spoke of is broken.
 [[nodiscard]] std::vector<WallFinding> put_together(std::vector<WallFinding> tried, std::vector<WallFinding> looked_at);
 
 }  // namespace sandboxd::attest

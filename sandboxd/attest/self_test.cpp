@@ -60,7 +60,7 @@ Result<std::optional<WallFinding>> finding_of(std::span<const std::byte> packet)
 asio::awaitable<Result<std::vector<WallFinding>>> take_reports(const Fd& socket, Deadline deadline) {
     std::vector<WallFinding> tried;
     std::array<std::byte, isolation::kMaxReport> buffer{};
-    while (tried.size() <= isolation::kWallCount) {
+    while (tried.size() <= isolation::kTestedWallCount) {
         SBX_CO_CHECK(co_await wait_fd(socket.get(), Ready::read, deadline));
         SBX_CO_TRY(const sys::Received received, sys::receive_message(socket.get(), buffer));
         if (received.size == 0) co_return Error{Errc::unavailable, "self-test", "sandbox-probe ended early"};

@@ -14,7 +14,7 @@ MODULES = {
     "policies": ({"sandboxd/core"}, set()),
     "sandboxd/agent": ({"sandboxd/core"}, set()),
     "isolation/init": (set(), {"isolation/launch_plan.hpp", "sandboxd/agent/protocol.hpp", "sandboxd/core/wire.hpp"}),
-    "isolation/probe": (set(), {"isolation/walls.hpp", "sandboxd/agent/protocol.hpp", "sandboxd/core/wire.hpp"}),
+    "isolation/probe": (set(), {"isolation/tested_walls.hpp", "sandboxd/agent/protocol.hpp", "sandboxd/core/wire.hpp"}),
     "isolation": ({"policies", "sandboxd/core"}, set()),
     "fs": ({"policies", "sandboxd/core"}, PLANS),
     "netpolicy": ({"policies", "sandboxd/core"}, PLANS),

@@ -104,7 +104,7 @@ TEST_CASE("every wall that is needed holds in a jail, and the test leaves nothin
     Node node;
     const auto result = node.test();
     REQUIRE(result);
-    REQUIRE(result->walls.size() == isolation::kWallCount);
+    REQUIRE(result->walls.size() == isolation::kTestedWallCount);
     for (const WallFinding& finding : result->walls) {
         const isolation::WallInfo& info = isolation::wall_info(finding.wall);
         INFO(info.name << ": " << finding.observed);

@@ -5,7 +5,7 @@
 #include "isolation/probe/report.hpp"
 
 using namespace sandboxd;
-using isolation::Wall;
+using Wall = isolation::TestedWall;
 using isolation::WallStatus;
 using probe::Reports;
 
