@@ -168,7 +168,8 @@ WallFinding core_scheduling(pid_t pid) {
 }  // namespace
 
 std::vector<WallFinding> inspect(pid_t pid, isolation::IdMap ids, const std::string& secret_path) {
-    const std::string status = sys::read_file(folder_of(pid) + "/status").value_or("");
+    auto text = sys::read_file(folder_of(pid) + "/status");
+    const std::string status = text ? *std::move(text) : std::string{};  // of a process that is gone nothing holds
     return {namespaces(pid),         id_range(status, ids), capabilities(status),          no_new_privs(status),
             seccomp_filters(status), descriptors(pid),      mount_table(pid, secret_path), core_scheduling(pid)};
 }

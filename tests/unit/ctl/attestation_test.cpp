@@ -40,8 +40,9 @@ public:
         ::EVP_DigestSign(context, reinterpret_cast<unsigned char*>(signature.data()), &size,
                          reinterpret_cast<const unsigned char*>(payload.data()), payload.size());
         ::EVP_MD_CTX_free(context);
+        auto fingerprint = fingerprint_of_pem(pem);
         return {{"payload", payload}, {"signature", to_base64(signature)}, {"public_key", pem},
-                {"fingerprint", fingerprint_of_pem(pem).value_or("")}};
+                {"fingerprint", fingerprint ? *fingerprint : ""}};
     }
 
     std::string pem;
