@@ -186,6 +186,22 @@ TEST_CASE("a list longer than a message comes whole; sizes come in order") {
     CHECK(status->templates == std::vector<std::string>{"host", "python"});
     CHECK(status->cpus == 7);
     CHECK(status->removals_stuck == 3);
+    CHECK(status->refusal == "a wall is broken");
+}
+
+TEST_CASE("an attestation comes byte for byte") {
+    Fixture f;
+    AttestRequest request;
+    request.nonce = "once";
+    request.fresh = true;
+    auto attestation = f.run(f.client->attest(request, soon()));
+    REQUIRE(attestation);
+    CHECK(f.node.attest_request.nonce == "once");
+    CHECK(f.node.attest_request.fresh);
+    CHECK(attestation->payload == "payload");
+    CHECK(attestation->signature == std::string(64, '\xff'));
+    CHECK(attestation->public_key == "pem");
+    CHECK(attestation->fingerprint == "sha256:00");
 }
 
 TEST_CASE("ids become names of folders, so the monitor takes none but well-shaped ones") {
