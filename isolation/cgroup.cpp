@@ -49,7 +49,7 @@ Result<std::string> ensure_root(const std::string& parent, const std::string& na
 // Before 5.11 a v1 memory group was flat unless told otherwise, and then the limit of work/ would
 // not hold its leaves.
 Result<void> make_hierarchical(const std::string& root) {
-    SBX_TRY(const CgroupFolder folder, CgroupFolder::open(root));
+    SBX_TRY(const CgroupFolder folder, CgroupFolder::find(root));
     if (!folder.has("memory.use_hierarchy")) return {};
     SBX_TRY(const std::string now, folder.read("memory.use_hierarchy"));
     if (now == "1") return {};
@@ -58,7 +58,7 @@ Result<void> make_hierarchical(const std::string& root) {
 
 // cgroup.kill is the only way to end a tree for certain: 5.14.
 Result<void> check_kill(const std::string& root) {
-    SBX_TRY(const CgroupFolder folder, CgroupFolder::open(root));
+    SBX_TRY(const CgroupFolder folder, CgroupFolder::find(root));
     for (const char* file : {"cgroup.kill", "cgroup.freeze"}) {
         if (!folder.has(file)) {
             return Error{Errc::incompatible, file,
@@ -134,7 +134,7 @@ Result<V2Root> v2_root(const CgroupHierarchy& unified, const CgroupConfig& confi
     if (!config.parent.empty()) {
         SBX_TRY(parent, parent_folder(unified, config));
     }
-    SBX_TRY(const CgroupFolder folder, CgroupFolder::open(parent));
+    SBX_TRY(const CgroupFolder folder, CgroupFolder::find(parent));
     SBX_TRY(const std::vector<std::string> offered, words(folder, "cgroup.controllers"));
     for (const std::string_view name : kV2Controllers) {
         if (holds(offered, name)) {
@@ -147,7 +147,7 @@ Result<V2Root> v2_root(const CgroupHierarchy& unified, const CgroupConfig& confi
     SBX_CHECK(enable(folder, root.controllers));
     SBX_TRY(root.root, ensure_root(parent, config.root_name));
     SBX_CHECK(check_kill(root.root));
-    SBX_TRY(const CgroupFolder own, CgroupFolder::open(root.root));
+    SBX_TRY(const CgroupFolder own, CgroupFolder::find(root.root));
     SBX_CHECK(enable(own, root.controllers));
     return root;
 }

@@ -32,7 +32,7 @@ class SandboxCgroup {
 public:
     virtual ~SandboxCgroup() = default;
 
-    // For clone3(CLONE_INTO_CGROUP): the unified init leaf.
+    // For clone3(CLONE_INTO_CGROUP): the unified init leaf. Valid until release().
     [[nodiscard]] virtual int clone_target() const = 0;
     // What the child needs to take its place before it runs anything. Borrowed, valid until settle().
     struct Entry {
@@ -50,13 +50,17 @@ public:
     // The same from outside, for a process that can't do its part (and gets no namespace). Can block, see entry().
     [[nodiscard]] virtual Result<void> enter_init(pid_t pid) = 0;
 
-    // Descriptors for the launch plan (leaf_*, join_procs); borrowed, valid while this lives.
+    // Descriptors for the launch plan (leaf_*, join_procs); borrowed, valid until release(); none after open().
     [[nodiscard]] virtual std::vector<std::pair<FdRole, int>> plan_fds() const = 0;
+
+    // After a launch, successful or not: closes the descriptors of clone_target() and plan_fds(). Everything below works
+    // without; a running sandbox costs no descriptor here.
+    virtual void release() noexcept = 0;
 
     // Folders whose counter files an unprivileged reader opens: the sandbox's own folder in the memory tree and in the
     // cpu accounting tree (the same one on v2). Leaves are "work/e<N>" below.
-    [[nodiscard]] virtual int memory_dir() const = 0;
-    [[nodiscard]] virtual int cpu_dir() const = 0;
+    [[nodiscard]] virtual Result<Fd> open_memory_dir() const = 0;
+    [[nodiscard]] virtual Result<Fd> open_cpu_dir() const = 0;
 
     // conflict, with the facts, when the workload uses more memory than the new limit and can't be shrunk.
     [[nodiscard]] virtual Result<void> set_limits(const CgroupLimits& limits) = 0;
@@ -65,8 +69,6 @@ public:
     [[nodiscard]] virtual Result<void> freeze(bool on) = 0;
     [[nodiscard]] virtual Result<void> kill() = 0;           // cgroup.kill: every process, also new forks
     [[nodiscard]] virtual Result<bool> populated() = 0;
-    // Becomes readable (POLLPRI) when `populated` changes: cgroup.events of the unified folder.
-    [[nodiscard]] virtual int events_fd() const = 0;
     // Removes every folder. EBUSY (errno) while a process is left.
     [[nodiscard]] virtual Result<void> remove() = 0;
 };

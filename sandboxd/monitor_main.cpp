@@ -61,6 +61,8 @@ int run_daemon(Config config) {
     }
     log::init("sandboxd", config.log_level);
     std::signal(SIGPIPE, SIG_IGN);
+    // One descriptor per sandbox here, five in the API and two per exec: a soft limit of 1024 ends at 200 sandboxes.
+    if (const auto raised = sys::raise_fd_limit(); !raised) log::warn("descriptor limit kept", {{"error", raised.error()}});
     asio::io_context context{1};
     monitor::StopRequest stop{context.get_executor()};
     asio::signal_set signals{context, SIGTERM, SIGINT};

@@ -195,7 +195,7 @@ enum class OpenMode : std::uint8_t {
     read = 0,     // one fd, O_RDONLY|O_NONBLOCK: a regular file (EISDIR, ENXIO and EINVAL otherwise)
     replace = 1,  // two fds: a new temporary file beside the target, and a socket (SOCK_SEQPACKET) that
                   // takes one byte 'c' to rename it over the target and answers with a Failure (error 0:
-                  // done); hanging up instead removes the temporary.
+                  // done); another byte, or hanging up, removes the temporary.
 };
 
 struct FileOpen {

@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -57,6 +58,18 @@ Result<Fd> dup(int fd) {
     const int copy = retry([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 3); });
     if (copy < 0) return errno_error("dup");
     return Fd{copy};
+}
+
+Result<void> raise_fd_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return errno_error("getrlimit", "RLIMIT_NOFILE");
+    rlim_t most = limit.rlim_max;
+    if (const auto text = read_file("/proc/sys/fs/nr_open")) std::from_chars(text->data(), text->data() + text->size(), most);
+    const rlimit raised{most, most};
+    if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) return {};
+    limit.rlim_cur = limit.rlim_max;
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return errno_error("setrlimit", "RLIMIT_NOFILE");
+    return {};
 }
 
 Result<void> mkdirat(int dir, const char* path, mode_t mode) {

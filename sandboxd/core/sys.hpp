@@ -22,6 +22,9 @@ namespace sandboxd::sys {
     return openat(-100 /* AT_FDCWD */, path.c_str(), flags, mode);
 }
 [[nodiscard]] Result<Fd> dup(int fd);
+// Lets this process and its children have as many descriptors as the kernel allows at all (/proc/sys/fs/nr_open; root
+// only: CAP_SYS_RESOURCE raises the hard limit, getrlimit(2)). Where that is refused: up to the hard limit.
+[[nodiscard]] Result<void> raise_fd_limit();
 [[nodiscard]] Result<void> mkdirat(int dir, const char* path, mode_t mode);
 // mkdir that accepts an existing directory.
 [[nodiscard]] Result<void> ensure_dir(const std::string& path, mode_t mode);

@@ -265,7 +265,9 @@ private:
         jail.agent_listener = listener.get();
         jail.cgroup = entry->cgroup.get();
         jail.seccomp = &parts_.seccomp;
-        SBX_CO_TRY(entry->jail, co_await isolation::Jail::launch(std::move(jail), deadline));
+        auto launched = co_await isolation::Jail::launch(std::move(jail), deadline);
+        entry->cgroup->release();
+        SBX_CO_TRY(entry->jail, std::move(launched));
         entry->state.init = entry->jail->init();
         co_return parts_.states.write(entry->state);
     }
@@ -337,8 +339,8 @@ private:
         control::SandboxHandle handle;
         handle.id = entry.state.id;
         SBX_TRY(handle.agent, connect_agent(parts_.agent_dir.get(), entry.state.id));
-        SBX_TRY(handle.memory_dir, sys::dup(entry.cgroup->memory_dir()));
-        SBX_TRY(handle.cpu_dir, sys::dup(entry.cgroup->cpu_dir()));
+        SBX_TRY(handle.memory_dir, entry.cgroup->open_memory_dir());
+        SBX_TRY(handle.cpu_dir, entry.cgroup->open_cpu_dir());
         handle.cgroup_v2 = parts_.cgroups->mode() == isolation::CgroupMode::v2;
         handle.frozen = entry.frozen;
         return handle;

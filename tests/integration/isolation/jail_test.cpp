@@ -244,15 +244,15 @@ TEST_CASE("a launch that fails names the stage and leaves no process, descriptor
             std::vector<std::pair<FdRole, int>> plan_fds() const override {
                 return inner.plan_fds();
             }
-            int memory_dir() const override { return inner.memory_dir(); }
-            int cpu_dir() const override { return inner.cpu_dir(); }
+            void release() noexcept override { inner.release(); }
+            Result<Fd> open_memory_dir() const override { return inner.open_memory_dir(); }
+            Result<Fd> open_cpu_dir() const override { return inner.open_cpu_dir(); }
             Result<void> set_limits(const CgroupLimits& limits) override {
                 return inner.set_limits(limits);
             }
             Result<void> freeze(bool on) override { return inner.freeze(on); }
             Result<void> kill() override { return inner.kill(); }
             Result<bool> populated() override { return inner.populated(); }
-            int events_fd() const override { return inner.events_fd(); }
             Result<void> remove() override { return inner.remove(); }
         } refusing{*cgroup};
         spec.cgroup = &refusing;

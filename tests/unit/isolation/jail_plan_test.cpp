@@ -20,13 +20,13 @@ struct FixedGroup final : SandboxCgroup {
     Result<void> settle() override { return {}; }
     Result<void> enter_init(pid_t) override { return {}; }
     std::vector<std::pair<FdRole, int>> plan_fds() const override { return fds; }
-    int memory_dir() const override { return -1; }
-    int cpu_dir() const override { return -1; }
+    void release() noexcept override {}
+    Result<Fd> open_memory_dir() const override { return Fd{}; }
+    Result<Fd> open_cpu_dir() const override { return Fd{}; }
     Result<void> set_limits(const CgroupLimits&) override { return {}; }
     Result<void> freeze(bool) override { return {}; }
     Result<void> kill() override { return {}; }
     Result<bool> populated() override { return false; }
-    int events_fd() const override { return -1; }
     Result<void> remove() override { return {}; }
 };
 
