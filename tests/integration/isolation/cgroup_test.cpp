@@ -3,63 +3,20 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <cerrno>
-#include <functional>
 
 #include "isolation/cgroup_drivers.hpp"
 #include "isolation/cgroup_unified.hpp"
 #include "machine.hpp"
+#include "member.hpp"
 
 namespace sandboxd::isolation::test {
 
 namespace {
-
-// A child that enters `procs` (each an open cgroup.procs) and runs `body`; killed and reaped with
-// the object.
-class Member {
-public:
-    Member(const std::vector<std::string>& procs, const std::function<void()>& body) {
-        int ready[2];
-        REQUIRE(::pipe2(ready, O_CLOEXEC) == 0);
-        pid_ = ::fork();
-        REQUIRE(pid_ >= 0);
-        if (pid_ == 0) {
-            for (const std::string& file : procs) {
-                if (!sys::write_control(file, "0")) ::_exit(1);
-            }
-            body();
-            (void)!::write(ready[1], "r", 1);
-            for (;;) ::pause();
-        }
-        ::close(ready[1]);
-        char byte = 0;
-        entered_ = ::read(ready[0], &byte, 1) == 1;
-        ::close(ready[0]);
-    }
-    Member(const Member&) = delete;
-    Member& operator=(const Member&) = delete;
-    ~Member() {
-        ::kill(pid_, SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
-    }
-    [[nodiscard]] bool entered() const { return entered_; }
-    [[nodiscard]] pid_t pid() const { return pid_; }
-
-private:
-    pid_t pid_ = -1;
-    bool entered_ = false;
-};
-
-std::string value(const std::string& path) {
-    std::string text = get(sys::read_file(path));
-    while (text.ends_with('\n')) text.pop_back();
-    return text;
-}
 
 // The sandbox's folder in the hierarchy of this v1 controller.
 std::string v1_folder(const Machine& machine, const std::string& name,
@@ -70,21 +27,11 @@ std::string v1_folder(const Machine& machine, const std::string& name,
     return hierarchy->self_folder() + "/" + machine.root_name() + "/" + name;
 }
 
-std::string unified_folder(const Machine& machine, const std::string& name) {
-    return get(read_cgroup_tree()).unified->self_folder() + "/" + machine.root_name() + "/" + name;
-}
-
-void touch_memory(std::size_t bytes) {
-    auto* memory = static_cast<char*>(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
-    if (memory == MAP_FAILED) ::_exit(2);
-}
-
 }  // namespace
 
-TEST_CASE("hybrid: a group's limits stand in the files, the init has a budget of its own") {
+TEST_CASE("hybrid: a group's limits stand in the files, the init has a budget of its own",
+          "[hybrid]") {
     Machine machine;
-    if (machine.driver().mode() != CgroupMode::hybrid) return;
     const auto cgroup = machine.group("a");
     const std::string memory = v1_folder(machine, "a", "memory");
     CHECK(value(memory + "/work/memory.limit_in_bytes") == std::to_string(256 << 20));
@@ -116,9 +63,9 @@ TEST_CASE("hybrid: a group's limits stand in the files, the init has a budget of
     REQUIRE(cgroup->remove());
 }
 
-TEST_CASE("hybrid: memory below what the workload uses is a conflict that says how much it uses") {
+TEST_CASE("hybrid: memory below what the workload uses is a conflict that says how much it uses",
+          "[hybrid]") {
     Machine machine;
-    if (machine.driver().mode() != CgroupMode::hybrid) return;
     const auto cgroup = machine.group("a");
     const std::string memory = v1_folder(machine, "a", "memory");
     {
@@ -140,9 +87,9 @@ TEST_CASE("hybrid: memory below what the workload uses is a conflict that says h
 }
 
 TEST_CASE(
-    "hybrid: the workload's pids and memory limits hold, the init's leaf is not part of them") {
+    "hybrid: the workload's pids and memory limits hold, the init's leaf is not part of them",
+    "[hybrid]") {
     Machine machine;
-    if (machine.driver().mode() != CgroupMode::hybrid) return;
     auto limits = small_limits();
     limits.memory_bytes = 32 << 20;
     limits.pids = 4;
@@ -184,7 +131,7 @@ TEST_CASE("the init's uid owns what it needs to make leaves, and none of the lim
     const auto owner = [](const std::string& path) {
         return get(sys::statat(AT_FDCWD, path.c_str())).st_uid;
     };
-    const std::string unified = unified_folder(machine, "a");
+    const std::string unified = machine.unified_folder("a");
     for (const char* file : {"/work", "/work/cgroup.procs", "/work/cgroup.subtree_control",
                              "/work/cgroup.threads", "/cgroup.procs"}) {
         INFO(file);
@@ -208,7 +155,7 @@ TEST_CASE(
     "a group freezes, thaws, tells when it empties, and is not removed while it is populated") {
     Machine machine;
     const auto cgroup = machine.group("a");
-    const std::string unified = unified_folder(machine, "a");
+    const std::string unified = machine.unified_folder("a");
     {
         const Member member({unified + "/work/cgroup.procs"}, [] {});
         REQUIRE(member.entered());
@@ -265,15 +212,11 @@ TEST_CASE("groups are listed, opened by a later driver, and refused twice") {
     }
 }
 
-TEST_CASE("a half-made group is listed and can be removed") {
+TEST_CASE("a half-made group is listed and can be removed", "[hybrid]") {
     Machine machine;
     const auto cgroup = machine.group("a");
     auto folders = machine.folders_of("a");
     REQUIRE(folders.size() > 0);
-    if (machine.driver().mode() != CgroupMode::hybrid) {
-        REQUIRE(cgroup->remove());
-        return;
-    }
     // All but one are gone, as after a crash between two steps; also the unified one.
     const std::string left = v1_folder(machine, "a", "pids");
     for (const std::string& folder : folders) {
@@ -290,8 +233,8 @@ TEST_CASE("a half-made group is listed and can be removed") {
 TEST_CASE("removing takes the leaves that the init has made") {
     Machine machine;
     const auto cgroup = machine.group("a");
-    REQUIRE(sys::ensure_dir(unified_folder(machine, "a") + "/work/e1", 0755));
-    REQUIRE(sys::ensure_dir(unified_folder(machine, "a") + "/work/e2", 0755));
+    REQUIRE(sys::ensure_dir(machine.unified_folder("a") + "/work/e1", 0755));
+    REQUIRE(sys::ensure_dir(machine.unified_folder("a") + "/work/e2", 0755));
     REQUIRE(cgroup->remove());
     CHECK(machine.folders_of("a").empty());
 }
