@@ -10,7 +10,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 
 # What the tests and the code inside sandboxes call. Programs only: no documentation, no locales.
-PROGRAM_PACKAGES = ("bash", "dash", "coreutils", "grep", "sed", "findutils", "util-linux", "mount", "btrfs-progs")
+PROGRAM_PACKAGES = ("bash", "dash", "coreutils", "grep", "sed", "findutils", "util-linux", "mount", "hostname", "procps",
+                    "btrfs-progs")
 # In this order: what a later one needs is looked up at run time by the kernel's crypto API, not by symbol.
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic", "crc32c_intel", "xxhash_generic", "sha256_generic",
            "blake2b_generic", "btrfs", "overlay", "loop", "veth")

@@ -4,6 +4,7 @@
 Ends with "N passed, N failed, N skipped"; 0, 1, or 77 when this machine can't run a guest (with the reason)."""
 import argparse
 import json
+import os
 import pathlib
 import platform
 import re
@@ -18,6 +19,8 @@ import kernel
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
+QUICK_SECONDS = 300
+LONG_SECONDS = 2400
 
 
 def arguments():
@@ -26,10 +29,12 @@ def arguments():
     parser.add_argument("--cache-dir", default=str(ROOT / "build/vm-kernels"), help="where kernels are kept")
     parser.add_argument("--kernel", help="a kernel package, or a version such as 6.12 (default: the distribution's cloud kernel)")
     parser.add_argument("--kernel-deb", type=pathlib.Path, nargs="+", help=".deb files of a kernel instead")
-    parser.add_argument("--only", action="append", help="a suite of suites.json; may be given more than once")
+    parser.add_argument("--only", action="append", default=[], help="a suite of suites.json; may be given more than once")
     parser.add_argument("--argument", action="append", default=[], help="given to each of those suites' programs, e.g. a test's name")
-    parser.add_argument("--seconds", type=int, default=300, help="limit for the whole guest")
-    parser.add_argument("--memory", default="1G")
+    parser.add_argument("--long", action="store_true", default=os.environ.get("SANDBOXD_TEST_LONG") == "1",
+                        help="everything, in some twenty minutes (also: SANDBOXD_TEST_LONG=1)")
+    parser.add_argument("--seconds", type=int, help="limit for the whole guest (default: 300, or 2400 with --long)")
+    parser.add_argument("--memory", default="2G")
     parser.add_argument("--shell", action="store_true", help="a shell on this terminal instead of the suites")
     parser.add_argument("--keep", action="store_true", help="keep disk and logs, and say where")
     return parser.parse_args()
@@ -51,13 +56,19 @@ def load_plan(options, bin_dir):
     """The suites with their programs' paths; those have the same path in the guest."""
     plan = json.loads((HERE / "suites.json").read_text())
     names = [suite["name"] for suite in plan]
-    for name in options.only or ():
+    for name in options.only:
         if name not in names:
             sys.exit(f"no suite {name}: there are {', '.join(names)}")
-    plan = [suite for suite in plan if not options.only or suite["name"] in options.only]
+    plan = [suite for suite in plan if suite["name"] in options.only or (not options.only and (options.long or "only_long" not in suite))]
     places = {"{bin}": str(bin_dir), "{root}": str(ROOT)}
+    runner = ["/usr/bin/python3", str(ROOT / "tests/blackbox/run_tests.py"), "--folder"]
     for suite in plan:
-        suite["argv"] = [re.sub(r"\{\w+\}", lambda found: places[found.group()], word) for word in suite["argv"]] + options.argument
+        words = suite["argv"] + (options.argument or suite.get("long" if options.long else "quick", []))
+        suite["argv"] = [re.sub(r"\{\w+\}", lambda found: places[found.group()], word) for word in words]
+        if suite["kind"] == "python":
+            suite["argv"] = runner + suite["argv"]
+        if options.long:
+            suite["seconds"] *= 4
         suite.setdefault("env", {})["SANDBOXD_BIN_DIR"] = str(bin_dir)
     return plan
 
@@ -185,7 +196,7 @@ def run_guest(options, folder):
     began = time.monotonic()
     guest.make(linux, plan, bin_dir)
     made = time.monotonic()
-    finished = guest.run(options.seconds)
+    finished = guest.run(options.seconds or (LONG_SECONDS if options.long else QUICK_SECONDS))
     if options.shell:
         return 0
     report = Report(plan)

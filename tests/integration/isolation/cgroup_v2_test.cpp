@@ -230,6 +230,7 @@ TEST_CASE("v2: a limit of a device's throughput holds", "[v2]") {
     limits.io_bytes_per_second = 2 << 20;
     const auto cgroup = get(driver->create("a", limits, IdMap{Machine::kBase}));
     REQUIRE(cgroup->settle());
+    REQUIRE(sys::ensure_dir(root + "/a/work/e1", 0755));
     const std::string device = std::to_string(major(folder.st_dev)) + ":" +
                                std::to_string(minor(folder.st_dev));
     CHECK(value(root + "/a/work/io.max").find(device + " rbps=2097152 wbps=2097152") == 0);
@@ -247,11 +248,11 @@ TEST_CASE("v2: a limit of a device's throughput holds", "[v2]") {
         return std::chrono::steady_clock::now() - began;
     };
     CHECK(write_in(root + "/a/init/cgroup.procs") < std::chrono::milliseconds{1000});
-    CHECK(write_in(root + "/a/work/cgroup.procs") > std::chrono::milliseconds{1500});
+    CHECK(write_in(root + "/a/work/e1/cgroup.procs") > std::chrono::milliseconds{1500});
     limits.io_bytes_per_second = 0;
     REQUIRE(cgroup->set_limits(limits));
     CHECK(value(root + "/a/work/io.max").empty());
-    CHECK(write_in(root + "/a/work/cgroup.procs") < std::chrono::milliseconds{1000});
+    CHECK(write_in(root + "/a/work/e1/cgroup.procs") < std::chrono::milliseconds{1000});
     REQUIRE(cgroup->remove());
     REQUIRE(driver->remove_root());
 }
