@@ -28,18 +28,33 @@ def known(package):
     return found.group(1) if found else None
 
 
-def newest(pattern):
-    """The newest package whose name has `pattern` in it, as in 6.12 -> linux-image-6.12.48+deb12-cloud-amd64."""
-    names = apt("apt-cache", "pkgnames", "linux-image-" + pattern).stdout.split()
-    names = [name for name in names if name.endswith(("-cloud-amd64", "-generic")) and known(name)]
-    return max(names, key=lambda name: [int(number) for number in re.findall(r"\d+", name)], default=None)
+def newest(version=""):
+    """The newest kernel of this version, as in 6.12 -> linux-image-6.12.48+deb12-cloud-amd64."""
+    names = apt("apt-cache", "pkgnames", "linux-image-" + version).stdout.split()
+    names = [name for name in names if re.match(r"linux-image-\d.*(-cloud-amd64|-generic)$", name) and known(name)]
+    return max(names, key=numbers, default=None)
+
+
+def numbers(text):
+    return [int(number) for number in re.findall(r"\d+", text)]
+
+
+def newer():
+    """A kernel of a later series than the default one's."""
+    name = newest()
+    default = max(resolve(None), key=numbers)
+    if name is None or numbers(name)[:2] <= numbers(default)[:2]:
+        raise Unavailable(f"this distribution has no newer kernel than its default one, {default}")
+    return name
 
 
 def resolve(wanted):
     """Names and versions of the packages that hold the image and the modules."""
     if shutil.which("apt-get") is None:
         raise Unavailable("no apt-get to fetch a kernel with: give one with --kernel-deb")
-    if wanted and re.match(r"\d", wanted):
+    if wanted == "newer":
+        start = newer()
+    elif wanted and re.match(r"\d", wanted):
         start = newest(wanted)
     else:
         start = next((name for name in ((wanted,) if wanted else DEFAULT_PACKAGES) if known(name)), None)

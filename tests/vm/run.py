@@ -27,7 +27,8 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--bin-dir", default=str(ROOT / "build/dev/bin"), help="the build's programs and test programs")
     parser.add_argument("--cache-dir", default=str(ROOT / "build/vm-kernels"), help="where kernels are kept")
-    parser.add_argument("--kernel", help="a kernel package, or a version such as 6.12 (default: the distribution's cloud kernel)")
+    parser.add_argument("--kernel", help="a kernel package, a version such as 6.12, or newer: the newest besides the default "
+                        "(default: the distribution's cloud kernel)")
     parser.add_argument("--kernel-deb", type=pathlib.Path, nargs="+", help=".deb files of a kernel instead")
     parser.add_argument("--only", action="append", default=[], help="a suite of suites.json; may be given more than once")
     parser.add_argument("--argument", action="append", default=[], help="given to each of those suites' programs, e.g. a test's name")
@@ -59,11 +60,17 @@ def load_plan(options, bin_dir):
     for name in options.only:
         if name not in names:
             sys.exit(f"no suite {name}: there are {', '.join(names)}")
-    plan = [suite for suite in plan if suite["name"] in options.only or (not options.only and (options.long or "only_long" not in suite))]
+
+    def wanted(suite):
+        if options.only:
+            return suite["name"] in options.only or "expect" in suite  # the control goes with everything
+        return options.long or "only_long" not in suite
+    plan = [suite for suite in plan if wanted(suite)]
     places = {"{bin}": str(bin_dir), "{root}": str(ROOT)}
     runner = ["/usr/bin/python3", str(ROOT / "tests/blackbox/run_tests.py"), "--folder"]
     for suite in plan:
-        words = suite["argv"] + (options.argument or suite.get("long" if options.long else "quick", []))
+        words = suite["argv"] + (options.argument if options.argument and "expect" not in suite
+                                 else suite.get("long" if options.long else "quick", []))
         suite["argv"] = [re.sub(r"\{\w+\}", lambda found: places[found.group()], word) for word in words]
         if suite["kind"] == "python":
             suite["argv"] = runner + suite["argv"]
@@ -169,6 +176,8 @@ class Report:
             outcomes = sorted(outcome for outcome, *_ in cases)
             self.count("ok" if outcomes == ["FAIL", "ok"] else "FAIL", f"{name}: a wrong expectation fails in here, a right one does not")
             return
+        if not cases:
+            self.count("FAIL", f"{name}: no case was run")
         for outcome, case, *more in cases:
             reason = more[0] if more and more[0] else ""
             self.count(outcome, f"{name}: {case}" + (f" ({reason})" if reason else ""))
