@@ -1,11 +1,13 @@
 """The daemon from the outside where every controller is cgroup2's."""
+import json
 import pathlib
+import subprocess
 import time
 import unittest
 
 import host
 from case import DaemonCase
-from sandboxd_daemon import Daemon
+from sandboxd_daemon import Daemon, bin_dir
 
 TOP = pathlib.Path("/sys/fs/cgroup")
 COUNTER = "i=0; while :; do i=$((i+1)); echo $i; sleep 0.05; done"
@@ -24,6 +26,14 @@ class Machine(unittest.TestCase):
     def test_every_controller_is_of_cgroup2(self):
         self.assertEqual({"unified": str(TOP)}, host.cgroup_trees())
         self.assertLessEqual({"cpu", "io", "memory", "pids"}, set((TOP / "cgroup.controllers").read_text().split()))
+
+    def test_the_doctor_finds_nothing_that_would_keep_the_daemon_from_starting(self):
+        said = subprocess.run([bin_dir() / "sandboxctl", "doctor", "--json"], capture_output=True, text=True, check=False).stdout
+        found = json.loads(said)
+        self.assertEqual([], [check for check in found["checks"] if check["severity"] == "fail"
+                              and not check["name"].startswith("kernel.version")])
+        mode = [check for check in found["checks"] if check["name"] == "cgroup.mode"]
+        self.assertEqual(("ok", f"v2 at {TOP}"), (mode[0]["severity"], mode[0]["finding"]))
 
 
 class Run(DaemonCase):
