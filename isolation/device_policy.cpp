@@ -143,8 +143,8 @@ Result<void> attach_device_policy(int cgroup, std::span<const AllowedDevice> all
     if (attached) return {};
     return Error{Errc::incompatible, "device policy",
                  attached.error().message() +
-                     ": it needs a kernel with CONFIG_CGROUP_BPF, CAP_SYS_ADMIN, and no program "
-                     "above that forbids others"};
+                     ": it needs a kernel with CONFIG_CGROUP_BPF, CAP_BPF with CAP_NET_ADMIN, and "
+                     "no program above that forbids others"};
 }
 
 }  // namespace sandboxd::isolation

@@ -11,6 +11,7 @@
 
 #include "isolation/cgroup_drivers.hpp"
 #include "isolation/cgroup_unified.hpp"
+#include "isolation/device_policy.hpp"
 #include "machine.hpp"
 #include "member.hpp"
 
@@ -256,6 +257,30 @@ TEST_CASE("an io limit without a device to hold it on is refused, not dropped") 
     REQUIRE_FALSE(refused);
     CHECK(refused.error().is(Errc::incompatible));
     CHECK(machine.folders_of("a").empty());
+}
+
+TEST_CASE("the device policy of cgroup2 holds below its folder, also beside v1, and once only") {
+    Machine machine;
+    const std::string root = machine.unified_folder("devices");
+    for (const char* folder : {"", "/below"}) REQUIRE(sys::ensure_dir(root + folder, 0755));
+    const std::string procs = root + "/below/cgroup.procs";
+    const auto opens = [&](const char* path) {
+        return run_in({procs}, [&] { return ::open(path, O_RDONLY | O_NONBLOCK) < 0 ? errno : 0; });
+    };
+    // On v2 the machine's own folder has the policy already, and a program below takes its place.
+    const Fd folder = get(sys::open(root, O_RDONLY | O_DIRECTORY));
+    std::vector<AllowedDevice> more = allowed_devices();
+    more.push_back({1, 11});
+    REQUIRE(attach_device_policy(folder.get(), more));
+    CHECK(opens("/dev/kmsg") == 0);
+    CHECK(opens("/dev/loop-control") == EPERM);
+    REQUIRE(attach_device_policy(folder.get(), allowed_devices()));
+    CHECK(opens("/dev/kmsg") == EPERM);
+    CHECK(opens("/dev/null") == 0);
+    const auto refused = attach_device_policy(get(sys::open(machine.folder(), O_RDONLY)).get(), allowed_devices());
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().is(Errc::incompatible));
+    REQUIRE(remove_folders(root));
 }
 
 // What of the v2 driver needs no controller runs on any cgroup2 tree, also beside v1.
