@@ -4,7 +4,6 @@ import pathlib
 import re
 import shutil
 import subprocess
-import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
@@ -94,14 +93,11 @@ class Tree:
 def fill_root(tree, build_programs):
     for path in programs():
         tree.add(path)
-    python = os.path.realpath(sys.executable if sys.executable.startswith("/usr/bin/") else "/usr/bin/python3")
+    python = os.path.realpath("/usr/bin/python3")
     tree.add(python)
     tree.add_folder(f"/usr/lib/{pathlib.Path(python).name}", PYTHON_LEFT_OUT)
-    tree.text("/usr/bin/busybox", "")  # replaced below: the static one, under the name that the guest's init calls
+    tree.add("/usr/bin/python3")
     shutil.copy2(busybox(), tree.root / "usr/bin/busybox")
-    for link, target in (("python3", pathlib.Path(python).name),):
-        (tree.root / "usr/bin" / link).unlink(missing_ok=True)
-        (tree.root / "usr/bin" / link).symlink_to(target)
     for path in build_programs:
         tree.add_program(path)
     for path in libraries(tree.elves()):
@@ -118,11 +114,9 @@ def fill_root(tree, build_programs):
 
 
 def busybox():
+    """Path of a busybox that needs no library, or None."""
     found = shutil.which("busybox")
-    if found is None or b"statically linked" not in subprocess.run(["file", "-L", found], capture_output=True, check=False).stdout \
-            and libraries([found]):
-        return None
-    return found
+    return found if found and not libraries([found]) else None
 
 
 def make_disk(tree, path):

@@ -9,6 +9,7 @@ import pathlib
 import platform
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -219,6 +220,8 @@ def run_guest(options, folder):
 
 def main():
     options = arguments()
+    # As an exception, so that the guest and its files go with us.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     why = missing_here()
     if why is None:
         folder = pathlib.Path(tempfile.mkdtemp(prefix="sandboxd-vm-"))

@@ -87,9 +87,8 @@ TEST_CASE("hybrid: memory below what the workload uses is a conflict that says h
     REQUIRE(cgroup->remove());
 }
 
-TEST_CASE(
-    "hybrid: the workload's pids and memory limits hold, the init's leaf is not part of them",
-    "[hybrid]") {
+TEST_CASE("hybrid: the workload's pids and memory limits hold, the init's leaf is not part of them",
+          "[hybrid]") {
     Machine machine;
     auto limits = small_limits();
     limits.memory_bytes = 32 << 20;
@@ -277,7 +276,8 @@ TEST_CASE("the device policy of cgroup2 holds below its folder, also beside v1, 
     REQUIRE(attach_device_policy(folder.get(), allowed_devices()));
     CHECK(opens("/dev/kmsg") == EPERM);
     CHECK(opens("/dev/null") == 0);
-    const auto refused = attach_device_policy(get(sys::open(machine.folder(), O_RDONLY)).get(), allowed_devices());
+    const auto refused =
+        attach_device_policy(get(sys::open(machine.folder(), O_RDONLY)).get(), allowed_devices());
     REQUIRE_FALSE(refused);
     CHECK(refused.error().is(Errc::incompatible));
     REQUIRE(remove_folders(root));

@@ -153,8 +153,7 @@ TEST_CASE("v2: memory below what the workload uses is a conflict and changes not
     REQUIRE(group.cgroup->remove());
 }
 
-TEST_CASE("v2: out of memory kills in the exec's leaf, which counts it, and not the init",
-          "[v2]") {
+TEST_CASE("v2: out of memory kills in the exec's leaf, which counts it, and not the init", "[v2]") {
     Machine machine;
     CgroupLimits limits = small_limits();
     limits.memory_bytes = 32 << 20;
@@ -225,14 +224,15 @@ TEST_CASE("v2: a limit of a device's throughput holds", "[v2]") {
     const std::string root = machine.unified_folder("io");
     REQUIRE(sys::ensure_dir(root, 0755));
     REQUIRE(sys::write_control(root + "/cgroup.subtree_control", "+memory +pids +cpu +io"));
-    const auto driver = make_v2_driver(V2Root{root, {"memory", "pids", "cpu", "io"}, folder.st_dev});
+    const auto driver =
+        make_v2_driver(V2Root{root, {"memory", "pids", "cpu", "io"}, folder.st_dev});
     CgroupLimits limits = small_limits();
     limits.io_bytes_per_second = 2 << 20;
     const auto cgroup = get(driver->create("a", limits, IdMap{Machine::kBase}));
     REQUIRE(cgroup->settle());
     REQUIRE(sys::ensure_dir(root + "/a/work/e1", 0755));
-    const std::string device = std::to_string(major(folder.st_dev)) + ":" +
-                               std::to_string(minor(folder.st_dev));
+    const std::string device =
+        std::to_string(major(folder.st_dev)) + ":" + std::to_string(minor(folder.st_dev));
     CHECK(value(root + "/a/work/io.max").find(device + " rbps=2097152 wbps=2097152") == 0);
     const std::string file = machine.folder() + "/written";
     const auto write_in = [&](const std::string& procs) {
@@ -285,8 +285,8 @@ TEST_CASE("v2: no device of the host opens in a sandbox's group, and none can be
               return ::mknod(node.c_str(), S_IFCHR | 0600, makedev(1, 3)) == 0 ? 0 : errno;
           }) == EPERM);
     // The init's leaf is no way around it, and a whiteout of the overlay is no device.
-    CHECK(run_in({group.top + "/init/cgroup.procs"}, [] { return opened("/dev/kmsg", O_RDONLY); }) ==
-          EPERM);
+    CHECK(run_in({group.top + "/init/cgroup.procs"},
+                 [] { return opened("/dev/kmsg", O_RDONLY); }) == EPERM);
     CHECK(run_in({group.procs()}, [&] {
               return ::mknod(node.c_str(), S_IFCHR | 0600, makedev(0, 0)) == 0 ? 0 : errno;
           }) == 0);
@@ -313,8 +313,8 @@ TEST_CASE("v2: the init's uid moves among leaves, and neither out nor up", "[v2]
                   return written(work + "/e7/cgroup.procs", "0");
               });
           }) == 0);
-    for (const char* file : {"/work/memory.max", "/work/pids.max", "/work/cpu.max", "/cgroup.freeze",
-                             "/init/memory.max", "/cgroup.subtree_control"}) {
+    for (const char* file : {"/work/memory.max", "/work/pids.max", "/work/cpu.max",
+                             "/cgroup.freeze", "/init/memory.max", "/cgroup.subtree_control"}) {
         INFO(file);
         CHECK(run_in({init}, [&] {
                   return as_init([&] { return written(group.top + file, "max"); });

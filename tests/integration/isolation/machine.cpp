@@ -145,8 +145,8 @@ std::vector<std::string> Machine::folders_of(const std::string& name) const {
 std::string Machine::unified_folder(const std::string& name) const {
     const CgroupTree tree = get(read_cgroup_tree());
     // On v2 the daemon's folder is at the top: what holds processes hands down no controllers.
-    const std::string parent = driver_->mode() == CgroupMode::v2 ? tree.unified->mount_point
-                                                                 : tree.unified->self_folder();
+    const std::string parent =
+        driver_->mode() == CgroupMode::v2 ? tree.unified->mount_point : tree.unified->self_folder();
     return parent + "/" + root_name_ + "/" + name;
 }
 

@@ -71,7 +71,8 @@ TEST_CASE("the device program lets the harmless character devices be read and wr
     }
     CHECK(allows(kRead | kWrite, kChar, 5, 0));
     CHECK(allows(kRead | kWrite, kChar, 5, 2));
-    for (const std::uint32_t minor : {0U, 255U, 1'048'575U}) CHECK(allows(kWrite, kChar, 136, minor));
+    for (const std::uint32_t minor : {0U, 255U, 1'048'575U})
+        CHECK(allows(kWrite, kChar, 136, minor));
     CHECK(allows(kWrite, kChar, 143, 7));
 }
 
@@ -83,7 +84,7 @@ TEST_CASE("the device program refuses every other device") {
     CHECK_FALSE(allows(kRead, kChar, 5, 1));  // the console
     CHECK_FALSE(allows(kRead, kChar, 135, 0));
     CHECK_FALSE(allows(kRead, kChar, 144, 0));
-    CHECK_FALSE(allows(kRead, kChar, 10, 229));  // fuse
+    CHECK_FALSE(allows(kRead, kChar, 10, 229));   // fuse
     CHECK_FALSE(allows(kRead, kChar, 195, 255));  // nvidiactl
     CHECK_FALSE(allows(kRead, kChar, 0xFFFF'FFFF, 3));
     CHECK_FALSE(allows(0, kChar, 10, 200));

@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # First program of the guest: loads the modules in the order of their numbers and goes to the disk.
 /bin/busybox mount -t devtmpfs devtmpfs /dev
 for module in /modules/*.ko; do
