@@ -9,6 +9,7 @@
 #include "isolation/cgroup_drivers.hpp"
 #include "isolation/cgroup_tree.hpp"
 #include "isolation/cgroup_unified.hpp"
+#include "isolation/device_policy.hpp"
 #include "sandboxd/core/sys.hpp"
 
 namespace sandboxd::isolation {
@@ -68,13 +69,21 @@ Result<void> check_kill(const std::string& root) {
     return {};
 }
 
+// The device policy is the same for all sandboxes, so it stands once, at the daemon's own folder.
+Result<void> forbid_devices(const std::string& root, const CgroupConfig& config) {
+    SBX_TRY(const CgroupFolder folder, CgroupFolder::open(root));
+    auto attached = attach_device_policy(folder.fd(), allowed_devices());
+    if (attached || holds(config.allow_missing, "devices")) return {};
+    return missing("devices", attached.error().message());
+}
+
 Result<HybridRoots> hybrid_roots(const CgroupTree& tree, const CgroupConfig& config) {
     HybridRoots roots;
     roots.io_device = config.io_device;
     for (const std::string_view name : kV1Controllers) {
-        // blkio is asked for when a sandbox has an io limit; devices is the second wall behind
-        // nodev.
-        const bool optional = name == "blkio" || holds(config.allow_missing, name);
+        // blkio is asked for when a sandbox has an io limit; cgroup2 can do what devices does.
+        const bool optional =
+            name == "blkio" || name == "devices" || holds(config.allow_missing, name);
         if (tree.find(name) == nullptr && !optional) {
             return missing(name,
                            "mount the cgroup v1 hierarchy with \"" + std::string{name} + "\"");
@@ -83,6 +92,7 @@ Result<HybridRoots> hybrid_roots(const CgroupTree& tree, const CgroupConfig& con
     SBX_TRY(const std::string unified_parent, parent_folder(*tree.unified, config));
     SBX_TRY(roots.unified, ensure_root(unified_parent, config.root_name));
     SBX_CHECK(check_kill(roots.unified));
+    if (tree.find("devices") == nullptr) SBX_CHECK(forbid_devices(roots.unified, config));
     for (const CgroupHierarchy& hierarchy : tree.v1) {
         V1Root root;
         for (const std::string_view name : kV1Controllers) {
@@ -147,6 +157,7 @@ Result<V2Root> v2_root(const CgroupHierarchy& unified, const CgroupConfig& confi
     SBX_CHECK(enable(folder, root.controllers));
     SBX_TRY(root.root, ensure_root(parent, config.root_name));
     SBX_CHECK(check_kill(root.root));
+    SBX_CHECK(forbid_devices(root.root, config));
     SBX_TRY(const CgroupFolder own, CgroupFolder::find(root.root));
     SBX_CHECK(enable(own, root.controllers));
     return root;

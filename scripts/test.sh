@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests, from a clean clone, as root: packages, builds, every suite, and that the host is as it was before.
-#   scripts/test.sh            everything (the sanitizers, the release build, escape and soak)
+#   scripts/test.sh            everything (a guest on pure cgroup v2, the sanitizers, the release build, escape and soak)
 #   scripts/test.sh --quick    the dev build only: style, unit, integration, black box
 #   scripts/test.sh --long     more repetitions of crash and soak tests
 # Ends with a summary, the skip list with reasons, and the line "N passed, N failed, N skipped".
@@ -82,6 +82,8 @@ if try_build dev; then
     suite dev unit "$jobs"
     suite dev integration
     suite dev blackbox
+    # Pure cgroup v2 and another kernel, in a guest without KVM.
+    if [ "$quick" = no ]; then suite dev vm; fi
 fi
 
 if [ "$quick" = no ]; then

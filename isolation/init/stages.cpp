@@ -187,13 +187,13 @@ int add_device(JailState& jail, int dev, const Device& device) {
     ::close(file);
     const int target = ::openat(dev, device.name, O_PATH | O_CLOEXEC | O_NOFOLLOW);
     if (target < 0) return -1;
-    if (jail.null_mount < 0) {  // the first device: a copy of the same, verified inode masks files later
-        jail.null_mount = sys_open_tree(node, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
-        if (jail.null_mount < 0) return -1;
-    }
     if (sys_move_mount(node, target) != 0) return -1;
     ::close(target);
-    ::close(node);
+    if (jail.null_mount < 0) {  // the first device: copies of the same, verified inode mask files later
+        jail.null_mount = node;
+    } else {
+        ::close(node);
+    }
     return 0;
 }
 
@@ -247,6 +247,7 @@ constexpr const char* kHiddenFiles[] = {"proc/cmdline", "proc/config.gz", "proc/
                                         "proc/vmallocinfo", "proc/vmstat", "proc/zoneinfo"};
 constexpr const char* kReadOnlyFolders[] = {"proc/bus", "proc/fs", "proc/irq", "proc/sys"};
 
+// `mount` has to be attached somewhere: before 6.15 the kernel copies no detached mount (EINVAL).
 int cover(JailState& jail, const char* path, int mount, std::uint64_t kind) {
     const int target = open_below(jail.new_root, path, O_PATH | kind);
     if (target < 0) return errno == ENOENT || errno == ENOTDIR ? 0 : -1;
@@ -271,7 +272,11 @@ int make_read_only(JailState& jail, const char* path) {
 int masks(JailState& jail) {
     const MountOption options[] = {{"size", "4k"}, {"nr_inodes", "2"}, {"mode", "0555"}};
     const int empty = new_mount("tmpfs", options, 3, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-    if (empty < 0) return -1;
+    // Its place is in the folder of root_overlay, which is still the cwd and goes with the old root.
+    if (empty < 0 || ::mkdir("e", 0700) != 0) return -1;
+    const int place = ::open("e", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    if (place < 0 || sys_move_mount(empty, place) != 0) return -1;
+    ::close(place);
     for (const char* path : kHiddenFolders) {
         if (cover(jail, path, empty, O_DIRECTORY) != 0) return -1;
     }

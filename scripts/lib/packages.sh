@@ -11,7 +11,8 @@ readonly BUILD_PACKAGES=(
     zlib1g-dev libcurl4-openssl-dev) # what prometheus-cpp's CMake package looks for, used or not
 # What a running daemon uses: mkfs.btrfs for the pool, python3 as an interpreter in the `host` template.
 readonly RUN_PACKAGES=(btrfs-progs python3 curl)
-readonly TEST_PACKAGES=(catch2 python3-aiohttp iproute2 shellcheck)
+# The last three make the guest of tests/vm; its kernel is only downloaded, by tests/vm/kernel.py.
+readonly TEST_PACKAGES=(catch2 python3-aiohttp iproute2 shellcheck qemu-system-x86 busybox-static cpio)
 readonly BENCH_PACKAGES=(bubblewrap crun runc socat)
 
 say() { printf '%s\n' "$*" >&2; }
