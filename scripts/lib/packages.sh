@@ -37,7 +37,8 @@ boost_headers_are_new_enough() {
 }
 
 available() { # available PACKAGE: apt knows a version of it
-    apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'
+    # Not grep -q: it leaves at the first hit, apt-cache gets SIGPIPE, and pipefail makes a failure of it.
+    apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [0-9]' >/dev/null
 }
 
 # The Boost package to install, or nothing when the headers that are there will do.
