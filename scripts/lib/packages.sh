@@ -19,7 +19,7 @@ readonly WORKLOAD_PACKAGES=(
     procps curl:curl git:git sqlite3:sqlite3 tmux:tmux strace:strace
     gcc:gcc g++:g++ golang-go:go rustc:rustc cargo:cargo default-jdk-headless:javac
     nodejs:node npm:npm
-    python3-pip python3-venv python3-setuptools python3-wheel python3-numpy python3-pandas python3-matplotlib
+    python3-pip python3-venv python3-setuptools python3-wheel libopenblas0-pthread python3-numpy python3-pandas python3-matplotlib
     postgresql chromium:chromium ffmpeg:ffmpeg)
 readonly SANDBOX_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
