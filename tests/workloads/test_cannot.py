@@ -1,0 +1,85 @@
+"""What can't work under the default profile, each with the reason that a person gets to see. docs/workloads.md lists them."""
+import unittest
+
+from workload import Workload
+
+
+class Tracing(Workload):
+    def test_strace(self):
+        self.need("strace")
+        self.refused(self.box(), "strace -o trace true", "ptrace", "Operation not permitted")
+
+    def test_gdb_like_memory_reads(self):
+        code = ("import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
+                "class V(ctypes.Structure): _fields_ = [('b', ctypes.c_void_p), ('n', ctypes.c_size_t)]\n"
+                "b = ctypes.create_string_buffer(8); v = V(ctypes.addressof(b), 8)\n"
+                "print(libc.process_vm_readv(os.getpid(), ctypes.byref(v), 1, ctypes.byref(v), 1, 0), os.strerror(ctypes.get_errno()))\n")
+        self.assertEqual("-1 Operation not permitted\n", self.ok(self.box(), argv=["python3", "-c", code]))
+
+    def test_perf_counters(self):
+        code = ("import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\na = ctypes.create_string_buffer(128)\n"
+                "print(libc.syscall(298, a, 0, -1, -1, 0), os.strerror(ctypes.get_errno()))\n")
+        self.assertEqual("-1 Operation not permitted\n", self.ok(self.box(), argv=["python3", "-c", code]))
+
+
+class Containers(Workload):
+    """Namespaces and mounts: sandboxes in the sandbox."""
+
+    def test_unshare(self):
+        for flag in ("-U", "-m", "-n", "-p", "-r"):
+            with self.subTest(flag=flag):
+                self.refused(self.box(), f"unshare {flag} true", "Operation not permitted")
+
+    def test_mount_even_for_root(self):
+        for shell in ("mount -t tmpfs none /mnt", "mount --bind /tmp /mnt", "umount /proc"):
+            with self.subTest(shell=shell):
+                said = self.refused(self.box(), shell, user="root")
+                self.assertRegex(said, "(?i)permi")
+
+    def test_chroot(self):
+        self.refused(self.box(), "chroot / true", "Operation not permitted", user="root")
+
+    def test_nsenter_into_PID_1(self):
+        said = self.refused(self.box(), "nsenter -t 1 -m true", user="root")
+        self.assertRegex(said, "(?i)not permitted|permission denied|no such file")
+
+
+class Machine(Workload):
+    """What would act on the host."""
+
+    def test_the_clock_the_name_and_the_kernel_log(self):
+        box = self.box()
+        for shell, why in (("date -s 2020-01-01", "not permitted"), ("hostname other", "you must be root|not permitted"),
+                           ("dmesg", "not permitted"), ("sysctl -w kernel.hostname=x", "read-only|denied|not permitted"),
+                           ("swapoff -a && swapon /etc/passwd", "not permitted|denied|swapon"), ("modprobe loop", "not permitted|not found|denied|could not")):
+            with self.subTest(shell=shell):
+                self.assertRegex(self.refused(box, shell, user="root").lower(), why)
+
+    def test_higher_priority_and_real_time(self):
+        box = self.box()
+        self.assertEqual("same\n", self.ok(box, "[ $(nice) = $(nice -n -5 nice 2>/dev/null) ] && echo same; [ $(nice -n 5 nice) -gt $(nice) ]", user="root"))
+        self.refused(box, "chrt -f 10 true", "Operation not permitted", user="root")
+
+    def test_device_nodes(self):
+        self.refused(self.box(), "mknod sda b 8 0", "Operation not permitted", user="root")
+
+    def test_writing_below_usr(self):
+        self.refused(self.box(), "touch /usr/bin/x", "Read-only file system", user="root")
+
+
+class Network(Workload):
+    """With the network `none` there is the loopback, and nothing else."""
+
+    def test_names_and_addresses_fail_at_once(self):
+        box = self.box()
+        self.need("curl")
+        self.refused(box, "curl -sS -m 20 http://192.0.2.1/", "Couldn't connect")
+        self.refused(box, "curl -sS -m 20 http://example.org/", "Could not resolve host")
+
+    def test_raw_sockets(self):
+        code = "import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)"
+        self.refused(self.box(), None, "Error", argv=["python3", "-c", code], user="root")
+
+
+if __name__ == "__main__":
+    unittest.main()
