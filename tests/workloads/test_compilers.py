@@ -181,14 +181,14 @@ class C_family(Workload):
 class Rust(Workload):
     def test_rustc(self):
         self.need("rustc")
-        box = self.box(limits={"cpus": 2, "memory_mb": 768})
+        box = self.box(limits={"cpus": 2})
         self.write(box, main_rs=RUST)
         self.ok(box, "rustc -O -o app main.rs", seconds=120)
         self.assertEqual(f"6 {PRIMES}\n", self.ok(box, "./app"))
 
     def test_cargo_builds_a_workspace_and_runs_its_tests_offline(self):
         self.need("cargo")
-        box = self.box(limits={"cpus": 2, "memory_mb": 768})
+        box = self.box(limits={"cpus": 2})
         self.write(box,
                    Cargo_toml='[workspace]\nmembers = ["seven", "app"]\n',
                    seven__Cargo_toml='[package]\nname = "seven"\nversion = "0.1.0"\nedition = "2021"\n',
@@ -205,8 +205,8 @@ class Go(Workload):
         self.need("go")
         for go in self.paths_of("go"):
             with self.subTest(go=go):
-                # A cold cache: the standard library's packages are built too, which takes disk and processors.
-                box = self.box(limits={"cpus": 2, "memory_mb": 1024, "disk_mb": 2048})
+                # A cold cache: the packages of the standard library are built too, most of a minute on one processor.
+                box = self.box(limits={"cpus": 2})
                 self.write(box, go_mod="module app\n\ngo 1.18\n", main_go=GO, main_test_go=GO_TEST)
                 self.ok(box, f"{go} build -o app .", seconds=240)
                 self.assertEqual(f"{PRIMES} 42 <nil>\n", self.ok(box, "./app"))
@@ -216,14 +216,14 @@ class Go(Workload):
 class Java(Workload):
     def test_javac_and_a_program_with_threads_and_a_child(self):
         self.need("javac", "java")
-        box = self.box(limits={"memory_mb": 768})
+        box = self.box(limits={"cpus": 2})
         self.write(box, Main_java=JAVA)
         self.ok(box, "javac Main.java", seconds=120)
         self.assertEqual(f"{PRIMES} 42 0\n", self.ok(box, "java Main", seconds=120))
 
     def test_java_runs_a_source_file(self):
         self.need("javac", "java")
-        box = self.box(limits={"memory_mb": 768})
+        box = self.box(limits={"cpus": 2})
         self.write(box, Hello_java='class Hello { public static void main(String[] a) { System.out.println("hello ".repeat(2) + 6 * 7); } }\n')
         self.assertEqual("hello hello 42\n", self.ok(box, "java Hello.java", seconds=120))
 

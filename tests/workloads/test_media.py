@@ -17,7 +17,7 @@ FLAGS = "--headless --no-sandbox --disable-gpu --user-data-dir=/tmp/profile"
 
 
 class Chromium(Workload):
-    LIMITS = {"cpus": 2, "memory_mb": 1024, "pids": 512}
+    LIMITS = {"cpus": 2}
 
     def setUp(self):
         self.need("chromium")

@@ -70,7 +70,7 @@ class Npm(Workload):
         self.need("node", "npm")
 
     def test_npm_installs_a_folder_and_an_archive_and_runs_a_script(self):
-        box = self.box(limits={"memory_mb": 768})
+        box = self.box(limits={"cpus": 2})
         self.write(box,
                    seven__package_json=json.dumps({"name": "seven", "version": "1.0.0", "main": "index.js"}),
                    seven__index_js="module.exports = n => n * 7;\n",

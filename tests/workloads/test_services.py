@@ -13,7 +13,7 @@ class PostgreSQL(Workload):
         self.folder = self.paths_of("initdb")[-1].rpartition("/")[0]
 
     def test_a_cluster_is_made_started_queried_and_stopped_as_the_user(self):
-        box = self.box(limits={"cpus": 2, "memory_mb": 768}, env={"PATH": f"{self.folder}:/usr/bin:/bin", "PGHOST": "/tmp", "PGDATABASE": "postgres"})
+        box = self.box(limits={"cpus": 2}, env={"PATH": f"{self.folder}:/usr/bin:/bin", "PGHOST": "/tmp", "PGDATABASE": "postgres"})
         self.ok(box, "initdb -D db -A trust -U user --no-sync", seconds=180)
         # The socket belongs where the user may write.
         self.ok(box, "pg_ctl -D db -l db.log -w -t 90 -o '-k /tmp -h 127.0.0.1' start || { cat db.log; exit 1; }", seconds=120)

@@ -39,7 +39,8 @@ def inventory(client):
 
 
 class Workload(DaemonCase):
-    """Runs programs as `user` under the default profile. A limit of time is a bound against hanging."""
+    """Runs programs as `user` under the default profile, with the default 512 MiB, 1 GiB of disk and 256 processes; two
+    processors where threads are the point or compilers are slow. A limit of time is a bound against hanging."""
 
     def need(self, *names):
         """Skips, saying which package is missing and why, unless a sandbox has these programs and modules."""
