@@ -26,7 +26,11 @@ class Agreement(Workload):
         self.a_box = self.box(limits={"cpus": CPUS, "memory_mb": MEMORY_MB})
 
     @classmethod
-    def tearDownClass(cls):
+    def setUpClass(cls):
+        cls.addClassCleanup(cls.show)
+
+    @classmethod
+    def show(cls):
         print(f"     {cls.what}: " + " · ".join(f"{name} {value}" for name, value in cls.seen.items()), flush=True)
 
     def note(self, name, value):

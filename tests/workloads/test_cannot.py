@@ -60,6 +60,15 @@ class Machine(Workload):
         self.assertEqual("same\n", self.ok(box, "[ $(nice) = $(nice -n -5 nice 2>/dev/null) ] && echo same; [ $(nice -n 5 nice) -gt $(nice) ]", user="root"))
         self.refused(box, "chrt -f 10 true", "Operation not permitted", user="root")
 
+    def test_message_queues(self):
+        box = self.box()
+        self.refused(box, "ipcmk -Q", "Function not implemented")
+        self.assertRegex(self.ok(box, "ipcmk -M 4096; ipcmk -S 2"), r"(?s)Shared memory id: \d+.*Semaphore id: \d+")  # what to use instead
+
+    def test_services_of_the_system(self):
+        self.need("systemctl")
+        self.refused(self.box(), "systemctl start postgresql", "systemd", user="root")
+
     def test_device_nodes(self):
         self.refused(self.box(), "mknod sda b 8 0", "Operation not permitted", user="root")
 
@@ -75,6 +84,10 @@ class Network(Workload):
         self.need("curl")
         self.refused(box, "curl -sS -m 20 http://192.0.2.1/", "Couldn't connect")
         self.refused(box, "curl -sS -m 20 http://example.org/", "Could not resolve host")
+
+    def test_ping(self):
+        self.need("ping")
+        self.assertRegex(self.refused(self.box(), "ping -c 1 -W 2 127.0.0.1", user="root").lower(), "not permitted|not supported|denied")
 
     def test_raw_sockets(self):
         code = "import socket; socket.socket(socket.AF_INET, socket.SOCK_RAW, 1)"

@@ -65,11 +65,31 @@ class Jobs(Workload):
         self.ok(box, "echo 21 > go")
         wait_until(lambda: box.exec("cat result 2>/dev/null")["stdout"] == "42\n", 20, "the result")
 
+    def test_locks_between_processes_and_watched_folders(self):
+        box = self.box()
+        self.assertEqual("80\n", self.ok(box, "echo 0 > n; add() { for i in $(seq 20); do flock l sh -c 'echo $(($(cat n) + 1)) > n'; done; };"
+                                              " add & add & add & add & wait; cat n"))
+        box.start("tail -n +1 -F log > seen 2>/dev/null")
+        self.ok(box, "echo first >> log; echo second >> log")
+        wait_until(lambda: box.exec("cat seen")["stdout"] == "first\nsecond\n", 20, "tail sees what is added")
+
     def test_traps_job_control_and_coprocesses(self):
         box = self.box()
         self.assertEqual("term 3\n", self.ok(box, "bash -c 'trap \"echo term $((1 + 2)); exit 0\" TERM; kill -TERM $$; sleep 60'"))
         self.assertEqual("0 7\n", self.ok(box, "(exit 0) & a=$!; (exit 7) & b=$!; wait $a; x=$?; wait $b; echo $x $?"))
         self.assertEqual("42\n", self.ok(box, "coproc sed -u s/$/2/; echo 4 >&${COPROC[1]}; read -r x <&${COPROC[0]}; echo $x"))
+
+
+class Terminals(Workload):
+    def test_a_program_makes_terminals_of_its_own(self):
+        """As pexpect, script and IPython do."""
+        box = self.box()
+        code = ("import os, pty\npid, fd = pty.fork()\nif pid == 0:\n    os.execlp('bash', 'bash', '--norc', '-c', 'stty size; tty; read -r x; echo got $((x + 2))')\n"
+                "os.write(fd, b'40\\n')\nout = b''\ntry:\n    while (piece := os.read(fd, 1000)): out += piece\nexcept OSError: pass\n"
+                "print(out.decode().split(), os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))\n")
+        said = self.ok(box, argv=["python3", "-c", code])
+        self.assertRegex(said, r"'/dev/pts/\d+', .*'got', '42'\] 0")
+        self.assertIn("tty 42", self.ok(box, "script -qec '[ -t 1 ] && echo tty $((6 * 7))' /dev/null"))
 
 
 class Self(Workload):
@@ -109,14 +129,16 @@ class Self(Workload):
         self.assertRegex(self.ok(box, "uptime"), r"load average")
         self.assertEqual("1\n", self.ok(box, "pgrep -c sleep"))
 
-    def test_df_shows_the_sandboxs_disk(self):
+    def test_df_and_du_show_the_sandboxs_file_systems(self):
         box = self.box(limits={"disk_mb": 256})
-        total, used = (int(x) for x in self.ok(box, "df -B1M --output=size,used / | tail -n 1").split())
-        self.assertGreater(total, 0)
-        self.ok(box, "head -c 50M /dev/urandom > f; sync")
-        self.assertGreaterEqual(int(self.ok(box, "du -sm f | cut -f 1")), 50)
-        self.assertIn("/dev/shm", self.ok(box, "df"))
+        self.ok(box, "head -c 50M /dev/urandom > f")
+        self.assertEqual("51200\n", self.ok(box, "du -k --apparent-size f | cut -f 1"))
+        shown = {line.split()[5]: line.split() for line in self.ok(box, "df -Pk").splitlines()[1:]}
+        self.assertLessEqual({"/", "/dev", "/dev/shm", "/usr"}, set(shown))
+        self.assertEqual(256 << 10, int(shown["/dev/shm"][1]))  # half of the memory
         self.assertNotIn("sandboxd", self.ok(box, "cat /proc/mounts; df -a"))
+        # What is asked for at once and is more than the sandbox has is refused; the pool behind it has far more.
+        self.assertRegex(self.refused(box, "fallocate -l 400M big"), "(?i)quota exceeded|no space left")
 
     def test_the_rlimits_are_what_programs_need(self):
         out = self.ok(self.box(), "ulimit -a")
