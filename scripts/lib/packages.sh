@@ -16,7 +16,7 @@ readonly BENCH_PACKAGES=(bubblewrap crun runc socat)
 # What tests/workloads runs in sandboxes. PACKAGE, or PACKAGE:PROGRAM: the program may also come from elsewhere (a vendor's
 # nodejs brings npm and conflicts with the distribution's). One that can't be installed is a skipped test, not a failed run.
 readonly WORKLOAD_PACKAGES=(
-    procps curl:curl git:git sqlite3:sqlite3 tmux:tmux strace:strace
+    procps curl:curl git:git sqlite3:sqlite3 tmux:tmux strace:strace iputils-ping:ping
     gcc:gcc g++:g++ golang-go:go rustc:rustc cargo:cargo default-jdk-headless:javac
     nodejs:node npm:npm
     python3-pip python3-venv python3-setuptools python3-wheel libopenblas0-pthread python3-numpy python3-pandas python3-matplotlib

@@ -1,12 +1,13 @@
 """What the workload tests share: what the template has, why something is missing, and programs that must succeed."""
 import os
 import pathlib
+import subprocess
 
 from case import DaemonCase
 
 # The package that brings a program or a Python module, where it is called otherwise.
 PACKAGES = {"go": "golang-go", "node": "nodejs", "javac": "default-jdk-headless", "java": "default-jdk-headless", "ps": "procps",
-            "initdb": "postgresql", "pip": "python3-pip", "venv": "python3-venv", "setuptools": "python3-setuptools",
+            "initdb": "postgresql", "ping": "iputils-ping", "systemctl": "systemd", "pip": "python3-pip", "venv": "python3-venv", "setuptools": "python3-setuptools",
             "wheel": "python3-wheel", "numpy": "python3-numpy", "pandas": "python3-pandas", "matplotlib": "python3-matplotlib"}
 MODULES = ("pip", "ensurepip", "setuptools", "wheel", "numpy", "pandas", "matplotlib")
 # Where programs are that no PATH names: Debian's PostgreSQL, and Go from its makers.
@@ -72,6 +73,13 @@ class Workload(DaemonCase):
         for word in words:
             self.assertIn(word.lower(), said.lower())
         return said
+
+    def control(self, *argv):
+        """The same outside, as root of the host, must get through: a refusal inside proves nothing where it would fail anyway."""
+        outside = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+        if outside.returncode != 0:
+            self.skipTest(f"the control outside failed too: {' '.join(argv)[:80]}: {(outside.stderr or outside.stdout).strip()[-200:]}")
+        return outside.stdout
 
     def write(self, box, **files):
         """Files in the home folder: name_ext="text" is name.ext; a double underscore is a slash."""
