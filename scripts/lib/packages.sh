@@ -106,7 +106,7 @@ why_not() {
     plan="$(LC_ALL=C apt-get -s install --no-install-recommends "$@" 2>&1)" || code=$?
     removed="$(sed -n 's/^Remv \([^ ]*\).*/\1/p' <<<"$plan" | tr '\n' ' ')"
     if [ "$code" -ne 0 ]; then
-        printf 'apt: %s' "$(grep -E '^ .*: (Depends|Conflicts|Breaks|PreDepends)' <<<"$plan" | tr -s ' ' | head -n 1 | grep . || tail -n 1 <<<"$plan")"
+        printf 'apt: %s' "$(grep -E '^ .*: (Depends|Conflicts|Breaks|PreDepends)' <<<"$plan" | sed 's/  */ /g; s/^ //' | head -n 1 | grep . || tail -n 1 <<<"$plan")"
     elif [ -n "$removed" ]; then
         printf 'it would remove %s' "$removed" # a test is not worth a package that somebody installed
     fi
