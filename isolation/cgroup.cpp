@@ -71,8 +71,8 @@ Result<void> check_kill(const std::string& root) {
 
 // The device policy is the same for all sandboxes, so it stands once, at the daemon's own folder.
 Result<void> forbid_devices(const std::string& root, const CgroupConfig& config) {
-    SBX_TRY(const CgroupFolder folder, CgroupFolder::open(root));
-    auto attached = attach_device_policy(folder.fd(), allowed_devices());
+    SBX_TRY(const Fd folder, sys::open(root, O_RDONLY | O_DIRECTORY));
+    auto attached = attach_device_policy(folder.get(), allowed_devices());
     if (attached || holds(config.allow_missing, "devices")) return {};
     return missing("devices", attached.error().message());
 }
