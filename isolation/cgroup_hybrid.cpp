@@ -165,6 +165,10 @@ public:
 
     [[nodiscard]] int memory_dir() const override { return top_of("memory"); }
     [[nodiscard]] int cpu_dir() const override { return top_of("cpuacct"); }
+    [[nodiscard]] int pids_dir() const override {
+        const int pids = top_of("pids");
+        return pids >= 0 ? pids : memory_dir();
+    }
 
     [[nodiscard]] Result<void> set_limits(const CgroupLimits& limits) override;
     [[nodiscard]] Result<void> freeze(bool on) override { return unified_.freeze(on); }

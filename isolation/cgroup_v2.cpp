@@ -50,6 +50,7 @@ public:
 
     [[nodiscard]] int memory_dir() const override { return unified_.top().fd(); }
     [[nodiscard]] int cpu_dir() const override { return unified_.top().fd(); }
+    [[nodiscard]] int pids_dir() const override { return unified_.top().fd(); }
 
     [[nodiscard]] Result<void> set_limits(const CgroupLimits& limits) override {
         SBX_CHECK(check_limits(limits));

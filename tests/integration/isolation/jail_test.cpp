@@ -246,6 +246,7 @@ TEST_CASE("a launch that fails names the stage and leaves no process, descriptor
             }
             int memory_dir() const override { return inner.memory_dir(); }
             int cpu_dir() const override { return inner.cpu_dir(); }
+            int pids_dir() const override { return inner.pids_dir(); }
             Result<void> set_limits(const CgroupLimits& limits) override {
                 return inner.set_limits(limits);
             }

@@ -22,6 +22,7 @@ struct FixedGroup final : SandboxCgroup {
     std::vector<std::pair<FdRole, int>> plan_fds() const override { return fds; }
     int memory_dir() const override { return -1; }
     int cpu_dir() const override { return -1; }
+    int pids_dir() const override { return -1; }
     Result<void> set_limits(const CgroupLimits&) override { return {}; }
     Result<void> freeze(bool) override { return {}; }
     Result<void> kill() override { return {}; }
