@@ -14,6 +14,8 @@ constexpr std::uint64_t kFastestDisk = 8;  // bytes a nanosecond
 // How near to its limit a disk is full: a write that does not fit whole is refused whole, and 1 MiB is what buffered
 // writes are commonly made of.
 constexpr std::uint64_t kHair = 2 << 20;
+// Of execs that the agent has not named yet: a crash leaves few that were not recorded.
+constexpr std::size_t kMaxUnknown = 16;
 
 }  // namespace
 
@@ -64,7 +66,8 @@ bool ExecTable::exec_refused(const agent::ExecRefusals& told) {
     }
     if (discarded_.contains(told.exec)) return true;
     // Not looked at yet: its start, or the agent's greeting that will name it.
-    if (early_denials_.size() >= agent::kMaxExecs && !early_denials_.contains(told.exec)) return false;
+    const bool expected = launching_.contains(told.exec) || early_denials_.contains(told.exec);
+    if (!expected && early_denials_.size() >= launching_.size() + kMaxUnknown) return false;
     early_denials_[told.exec] = *std::move(denials);
     return true;
 }
