@@ -47,7 +47,9 @@ void add_resources(const ResourceUse& use, const policies::Limits& limits, polic
     const auto add = [&](policies::Denial denial) { denials.list.push_back(std::move(denial)); };
     if (use.oom_kills > 0) add(policies::memory_denial(limits, use.oom_kills));
     if (use.forks_refused > 0) add(policies::pids_denial(limits, use.forks_refused));
-    if (use.disk_used && *use.disk_used + kHair >= limits.disk_bytes) add(policies::disk_denial(limits, *use.disk_used));
+    // What found the disk full and ended well was not refused: it may even have made room, which the file system gives back later.
+    const bool fills = use.disk_used_before + kHair < limits.disk_bytes || use.failed;
+    if (fills && use.disk_used && *use.disk_used + kHair >= limits.disk_bytes) add(policies::disk_denial(limits, *use.disk_used));
     if (use.file_size_signal) add(policies::file_size_denial());
     if (use.out_dropped > 0) add(policies::output_denial(use.pty ? "pty" : "stdout", use.output_cap, limits, use.out_dropped));
     if (use.err_dropped > 0) add(policies::output_denial("stderr", use.output_cap, limits, use.err_dropped));
@@ -100,6 +102,8 @@ asio::awaitable<void> ExecTable::explain_end(Entry exec, agent::ExecState state,
     const policies::Limits limits = owner_.owner_record().limits;
     const std::chrono::nanoseconds ran{std::min<std::uint64_t>(state.ended_ns - std::min(state.ended_ns, state.started_ns), INT64_MAX)};
     const std::uint64_t used_before = owner_.meter().total(system_clock().steady()).disk_bytes;
+    use.disk_used_before = used_before;
+    use.failed = state.kind != agent::ExitKind::exited || state.status != 0;
     if (disk_may_be_full(limits.disk_bytes, used_before, ran)) {
         std::vector<SandboxId> ids{owner_.owner_record().id};
         auto used = co_await services_.node.disk_usage(std::move(ids), Deadline::after(kDiskTime));

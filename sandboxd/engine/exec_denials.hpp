@@ -24,6 +24,8 @@ struct ResourceUse {
     std::uint64_t oom_kills = 0;
     std::uint64_t forks_refused = 0;        // in the whole sandbox while the exec ran
     std::optional<std::uint64_t> disk_used;
+    std::uint64_t disk_used_before = 0;
+    bool failed = false;                    // it ended otherwise than with 0
     bool file_size_signal = false;          // ended by SIGXFSZ
     std::uint64_t out_dropped = 0;
     std::uint64_t err_dropped = 0;

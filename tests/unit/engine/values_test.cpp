@@ -334,6 +334,11 @@ TEST_CASE("what ran out at the end of an exec is told, and only that") {
     use.file_size_signal = true;
     use.out_dropped = 3;
     use.err_dropped = 4;
+    use.disk_used_before = limits.disk_bytes;
+    policies::Denials found_full;
+    add_resources(use, limits, found_full);
+    CHECK(found_full.list.size() == 5);
+    use.failed = true;
     add_resources(use, limits, denials);
     std::string kinds;
     for (const policies::Denial& one : denials.list) kinds += one.kind + " " + std::to_string(one.count) + ",";
