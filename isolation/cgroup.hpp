@@ -61,6 +61,8 @@ public:
     // cpu accounting tree (the same one on v2). Leaves are "work/e<N>" below.
     [[nodiscard]] virtual Result<Fd> open_memory_dir() const = 0;
     [[nodiscard]] virtual Result<Fd> open_cpu_dir() const = 0;
+    // The same in the pids tree (pids.events: the sandbox's, no leaves); where there is none, the memory folder.
+    [[nodiscard]] virtual Result<Fd> open_pids_dir() const = 0;
 
     // conflict, with the facts, when the workload uses more memory than the new limit and can't be shrunk.
     [[nodiscard]] virtual Result<void> set_limits(const CgroupLimits& limits) = 0;

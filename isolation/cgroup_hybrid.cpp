@@ -172,6 +172,10 @@ public:
 
     [[nodiscard]] Result<Fd> open_memory_dir() const override { return open_top("memory"); }
     [[nodiscard]] Result<Fd> open_cpu_dir() const override { return open_top("cpuacct"); }
+    [[nodiscard]] Result<Fd> open_pids_dir() const override {
+        const bool counted = std::any_of(groups_.begin(), groups_.end(), [](const V1Group& group) { return group.has("pids"); });
+        return open_top(counted ? "pids" : "memory");
+    }
 
     [[nodiscard]] Result<void> set_limits(const CgroupLimits& limits) override;
     [[nodiscard]] Result<void> freeze(bool on) override { return unified_.freeze(on); }

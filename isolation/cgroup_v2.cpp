@@ -52,6 +52,7 @@ public:
 
     [[nodiscard]] Result<Fd> open_memory_dir() const override { return unified_.top().open_dir(); }
     [[nodiscard]] Result<Fd> open_cpu_dir() const override { return unified_.top().open_dir(); }
+    [[nodiscard]] Result<Fd> open_pids_dir() const override { return unified_.top().open_dir(); }
 
     [[nodiscard]] Result<void> set_limits(const CgroupLimits& limits) override {
         SBX_CHECK(check_limits(limits));

@@ -101,6 +101,7 @@ Result<EncodedPlan> encode_plan(const JailSpec& spec, const std::vector<Fd>& mou
     std::copy(rlimits.begin(), rlimits.end(), plan.rlimits);
     plan.seccomp_arguments = spec.seccomp->arguments;
     plan.seccomp_names = spec.seccomp->names;
+    plan.seccomp_refusals = spec.seccomp->refusals;
 
     EncodedPlan out;
     std::string roles;

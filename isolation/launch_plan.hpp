@@ -65,17 +65,18 @@ struct LaunchPlan {
     std::int32_t oom_score_adj = 0;      // of the workload
     std::uint32_t rlimit_count = 0;
     Rlimit rlimits[kMaxRlimits];         // of the workload
-    // BPF programs for seccomp(SECCOMP_SET_MODE_FILTER), arrays of struct sock_filter; loaded in this order. The
-    // argument filter first: the name filter then may refuse seccomp(2) itself.
+    // BPF programs for seccomp(SECCOMP_SET_MODE_FILTER), arrays of struct sock_filter; the argument filter is loaded
+    // last, see isolation/seccomp.hpp. With refusals (RefusalRules, refusal_rules.hpp) it gets a listener.
     std::string_view seccomp_arguments;
     std::string_view seccomp_names;
+    std::string_view seccomp_refusals;
 
     template <class A, class S>
     static bool visit(A& a, S& s) {
         return a(s.magic) && a(s.version) && a(s.hostname) && a(s.fd_roles) && a(s.binds) && a(s.shm_bytes) &&
                a(s.shm_inodes) && a(s.pty_max) && a(s.allow_root) && a(s.max_user_inotify_instances) &&
                a(s.max_user_inotify_watches) && a(s.oom_score_adj) && a(s.rlimit_count) && a(s.rlimits) &&
-               a(s.seccomp_arguments) && a(s.seccomp_names);
+               a(s.seccomp_arguments) && a(s.seccomp_names) && a(s.seccomp_refusals);
     }
 };
 

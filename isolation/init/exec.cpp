@@ -158,11 +158,27 @@ Failure Execs::forget(std::uint64_t exec) {
     close_all(slot->fds, 3);
     slot->forgotten = true;
     if (remove_leaf(exec)) {
-        slot->used = false;
+        release(*slot);
     } else {
         leaves_to_sweep_ = true;
     }
     return {};
+}
+
+void Execs::release(ExecSlot& slot) {
+    close_listener(slot);
+    slot.used = false;
+}
+
+void Execs::close_listener(ExecSlot& slot) {
+    if (slot.listener >= 0) ::close(slot.listener);
+    slot.listener = -1;
+}
+
+bool Execs::serve_refusal(ExecSlot& slot) {
+    const Refusals::Served served = refusals_.serve(slot.listener, place(slot), jail_.plan.seccomp_refusals);
+    if (served == Refusals::Served::hung_up) close_listener(slot);
+    return served == Refusals::Served::new_entry;
 }
 
 ExecSlot* Execs::of_process(pid_t pid) {
@@ -186,7 +202,7 @@ void Execs::sweep_leaves() {
     for (ExecSlot& slot : slots_) {
         if (!slot.used || !slot.forgotten) continue;
         if (remove_leaf(slot.state.exec)) {
-            slot.used = false;
+            release(slot);
         } else {
             leaves_to_sweep_ = true;
         }

@@ -11,7 +11,13 @@ struct ChildSpec {
     int stdio[3] = {-1, -1, -1};  // without a terminal
     int files = -1;               // memfd of kWithFiles
     int enter_leaf = -1;          // the exec's cgroup2 folder, where it was not born there
-    int status = -1;              // SEQPACKET: a terminal's master, or a Failure; hangs up at exec
+    int status = -1;              // SEQPACKET: a descriptor with its Handover, or a Failure; hangs up at exec
+};
+
+// The byte that comes with a descriptor of the child.
+enum class Handover : std::uint8_t {
+    terminal = 1,  // the master
+    listener = 2,  // of the seccomp filters
 };
 
 // Becomes the program. Never returns.

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <unordered_map>
 
@@ -49,6 +50,20 @@ Result<void> check_spec(const control::CreateSpec& spec) {
     return {};
 }
 
+// By policies::Profile. All of them at start: a wrong one must not be found out by a sandbox.
+Result<std::array<isolation::SeccompFilters, policies::kProfiles>> compile_profiles(const ManagerConfig& config) {
+    const bool noted = isolation::can_note_refusals();
+    if (!noted) log::warn("refused system calls are not told in denials: a filter of the daemon's own surroundings has the listener", {});
+    const std::array<const std::string*, policies::kProfiles> texts{&config.seccomp_strict, &config.seccomp_profile, &config.seccomp_debug};
+    std::array<isolation::SeccompFilters, policies::kProfiles> out;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        auto compiled = isolation::compile_seccomp(*texts[i], noted ? isolation::Refusals::noted : isolation::Refusals::silent);
+        if (!compiled) return std::move(compiled).error().with("profile " + std::string{policies::to_string(static_cast<policies::Profile>(i))});
+        out[i] = *std::move(compiled);
+    }
+    return out;
+}
+
 class ManagerImpl final : public Manager {
 public:
     struct Parts {
@@ -56,7 +71,7 @@ public:
         std::unique_ptr<fs::Pool> pool;
         std::unique_ptr<fs::TemplateStore> templates;
         std::unique_ptr<isolation::CgroupDriver> cgroups;
-        isolation::SeccompFilters seccomp;
+        std::array<isolation::SeccompFilters, policies::kProfiles> seccomp;
         StateDirectory states;
         IdBlocks ids;
     };
@@ -264,7 +279,7 @@ private:
         jail.init_binary = config_.init_binary.get();
         jail.agent_listener = listener.get();
         jail.cgroup = entry->cgroup.get();
-        jail.seccomp = &parts_.seccomp;
+        jail.seccomp = &parts_.seccomp[static_cast<std::size_t>(spec.profile)];
         auto launched = co_await isolation::Jail::launch(std::move(jail), deadline);
         entry->cgroup->release();
         SBX_CO_TRY(entry->jail, std::move(launched));
@@ -341,6 +356,7 @@ private:
         SBX_TRY(handle.agent, connect_agent(parts_.agent_dir.get(), entry.state.id));
         SBX_TRY(handle.memory_dir, entry.cgroup->open_memory_dir());
         SBX_TRY(handle.cpu_dir, entry.cgroup->open_cpu_dir());
+        SBX_TRY(handle.pids_dir, entry.cgroup->open_pids_dir());
         handle.cgroup_v2 = parts_.cgroups->mode() == isolation::CgroupMode::v2;
         handle.frozen = entry.frozen;
         return handle;
@@ -361,7 +377,7 @@ asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_ex
     SBX_CO_TRY(Fd agent_dir, sys::open(config.state_dir + "/agents", O_RDONLY | O_DIRECTORY));
     SBX_CO_TRY(StateDirectory states, StateDirectory::open(config.state_dir));
     SBX_CO_TRY(IdBlocks ids, IdBlocks::claim(config.state_dir));
-    SBX_CO_TRY(isolation::SeccompFilters seccomp, isolation::compile_seccomp(config.seccomp_profile));
+    SBX_CO_TRY(auto seccomp, compile_profiles(config));
 
     isolation::CgroupConfig cgroup_config;
     cgroup_config.root_name = "sandboxd-" + config.instance;

@@ -20,7 +20,9 @@ struct ManagerConfig {
     std::string state_dir;
     std::string instance;             // names the cgroup folder: "sandboxd-<instance>"
     Fd init_binary;                   // O_PATH of sandbox-init
-    std::string seccomp_profile;      // JSON text
+    std::string seccomp_profile;      // JSON texts: of the profile "default"
+    std::string seccomp_strict;
+    std::string seccomp_debug;
     std::string cgroup_parent;
     std::vector<std::string> unsafe_missing_controllers;
     std::string pool_device;

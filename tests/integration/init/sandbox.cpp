@@ -241,6 +241,8 @@ struct Sandbox::Impl {
         config.instance = "test" + std::to_string(::getpid());
         config.init_binary = *sys::open(SANDBOX_INIT, O_PATH);
         config.seccomp_profile = std::string{embedded_seccomp_profile()};
+        config.seccomp_strict = std::string{embedded_seccomp_strict()};
+        config.seccomp_debug = std::string{embedded_seccomp_debug()};
         config.pool_bytes = 1ULL << 30;
         auto started = run_task(context, manager::Manager::start(context.get_executor(), std::move(config)));
         if (!started) FAIL(started.error().message());

@@ -247,6 +247,7 @@ TEST_CASE("a launch that fails names the stage and leaves no process, descriptor
             void release() noexcept override { inner.release(); }
             Result<Fd> open_memory_dir() const override { return inner.open_memory_dir(); }
             Result<Fd> open_cpu_dir() const override { return inner.open_cpu_dir(); }
+            Result<Fd> open_pids_dir() const override { return inner.open_pids_dir(); }
             Result<void> set_limits(const CgroupLimits& limits) override {
                 return inner.set_limits(limits);
             }

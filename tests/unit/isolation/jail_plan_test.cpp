@@ -23,6 +23,7 @@ struct FixedGroup final : SandboxCgroup {
     void release() noexcept override {}
     Result<Fd> open_memory_dir() const override { return Fd{}; }
     Result<Fd> open_cpu_dir() const override { return Fd{}; }
+    Result<Fd> open_pids_dir() const override { return Fd{}; }
     Result<void> set_limits(const CgroupLimits&) override { return {}; }
     Result<void> freeze(bool) override { return {}; }
     Result<void> kill() override { return {}; }
