@@ -145,6 +145,22 @@ public:
         out.removals_pending = body.removals_pending;
         out.removals_stuck = body.removals_stuck;
         out.templates = split(body.templates);
+        out.refusal = std::string{body.refusal};
+        co_return out;
+    }
+
+    asio::awaitable<Result<Attestation>> attest(AttestRequest request, Deadline deadline) override {
+        Attest body;
+        body.nonce = request.nonce;
+        body.fresh = request.fresh;
+        body.deadline_ms = milliseconds_left(deadline);
+        SBX_CO_TRY(const Reply reply, co_await call(Type::attest, body, Type::attestation, deadline));
+        SBX_CO_TRY(const AttestationReply answer, decode<AttestationReply>(reply));
+        Attestation out;
+        out.payload = std::string{answer.payload};
+        out.signature = std::string{answer.signature};
+        out.public_key = std::string{answer.public_key};
+        out.fingerprint = std::string{answer.fingerprint};
         co_return out;
     }
 

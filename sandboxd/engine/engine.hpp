@@ -109,6 +109,7 @@ public:
     [[nodiscard]] virtual asio::awaitable<void> drain(Deadline deadline) = 0;
 
     [[nodiscard]] virtual asio::awaitable<Result<control::NodeStatus>> node_status() = 0;
+    [[nodiscard]] virtual asio::awaitable<Result<control::Attestation>> attest(control::AttestRequest request, Deadline deadline) = 0;
     [[nodiscard]] virtual EngineStats stats() = 0;
     // Last samples to the ledger, files closed. Sandboxes go on.
     [[nodiscard]] virtual asio::awaitable<void> stop() = 0;

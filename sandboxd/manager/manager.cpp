@@ -64,6 +64,8 @@ Result<std::array<isolation::SeccompFilters, policies::kProfiles>> compile_profi
     return out;
 }
 
+enum class Listing { listed, unlisted };
+
 class ManagerImpl final : public Manager {
 public:
     struct Parts {
@@ -116,13 +118,26 @@ public:
     // ---- Node --------------------------------------------------------------------------------------------
 
     asio::awaitable<Result<control::SandboxHandle>> create(control::CreateSpec spec, Deadline deadline) override {
+        if (refusal_) co_return *refusal_;
+        if (listed_count() >= config_.sandboxes_max) {
+            Error full{Errc::node_full, "create", "this node runs as many sandboxes as it may"};
+            co_return std::move(full).fact("limit", "sandboxes_max").fact("allowed", std::int64_t{config_.sandboxes_max});
+        }
+        co_return co_await make(std::move(spec), Listing::listed, deadline);
+    }
+
+    asio::awaitable<Result<Unlisted>> create_unlisted(control::CreateSpec spec, Deadline deadline) override {
+        const SandboxId id = spec.id;
+        SBX_CO_TRY(control::SandboxHandle handle, co_await make(std::move(spec), Listing::unlisted, deadline));
+        const auto found = entries_.find(id);
+        if (found == entries_.end()) co_return Error{Errc::gone, "create", "it died at once"};
+        co_return Unlisted{std::move(handle), found->second->state.ids};
+    }
+
+    asio::awaitable<Result<control::SandboxHandle>> make(control::CreateSpec spec, Listing listing, Deadline deadline) {
         SBX_CO_CHECK(check_spec(spec));
         if (entries_.contains(spec.id) || janitor_.removing(spec.id)) {
             co_return Error{Errc::conflict, "create", "a sandbox with this id exists or is being removed"};
-        }
-        if (entries_.size() >= config_.sandboxes_max) {
-            Error full{Errc::node_full, "create", "this node runs as many sandboxes as it may"};
-            co_return std::move(full).fact("limit", "sandboxes_max").fact("allowed", std::int64_t{config_.sandboxes_max});
         }
         SandboxState state;
         state.id = spec.id;
@@ -130,6 +145,7 @@ public:
         state.limits = spec.limits;
         SBX_CO_TRY(state.ids, parts_.ids.allocate());
         auto entry = std::make_shared<Entry>(executor_, std::move(state));
+        entry->unlisted = listing == Listing::unlisted;
         entries_.emplace(spec.id, entry);
 
         auto built = co_await build(entry, spec, deadline);
@@ -175,7 +191,7 @@ public:
     asio::awaitable<Result<std::vector<SandboxId>>> list(Deadline) override {
         std::vector<SandboxId> out;
         for (const auto& [id, entry] : entries_) {
-            if (entry->phase == Entry::Phase::running) out.push_back(id);
+            if (entry->phase == Entry::Phase::running && !entry->unlisted) out.push_back(id);
         }
         co_return out;
     }
@@ -218,7 +234,8 @@ public:
         out.memory_total_bytes = memory.total_bytes;
         out.memory_available_bytes = memory.available_bytes;
         out.cpus = static_cast<std::uint32_t>(::sysconf(_SC_NPROCESSORS_ONLN));
-        out.sandboxes = static_cast<std::uint32_t>(entries_.size());
+        out.sandboxes = static_cast<std::uint32_t>(listed_count());
+        if (refusal_) out.refusal = refusal_->message();
         out.sandboxes_max = config_.sandboxes_max;
         out.removals_pending = janitor_.pending();
         out.removals_stuck = janitor_.stuck();
@@ -230,9 +247,18 @@ public:
         if (on_drained) on_drained();
     }
 
+    asio::awaitable<Result<control::Attestation>> attest(control::AttestRequest request, Deadline deadline) override {
+        if (!attest_with) co_return Error{Errc::incompatible, "attest", "this daemon has no self-test"};
+        co_return co_await attest_with(std::move(request), deadline);
+    }
+
+    void refuse_creates(std::optional<Error> why) override { refusal_ = std::move(why); }
+    const isolation::SeccompFilters& filters() const override { return parts_.seccomp; }
+
     // ---- stop --------------------------------------------------------------------------------------------
 
     std::uint32_t api_fallback_id() const override { return parts_.ids.api_fallback_id(); }
+    std::uint32_t probe_id() const override { return parts_.ids.probe_id(); }
 
     asio::awaitable<Result<void>> destroy_all(Deadline deadline) override {
         std::vector<SandboxId> ids;
@@ -293,7 +319,7 @@ private:
         if (!ended) co_return;  // the daemon stops; the sandbox goes on
         if (!entry->destroy_asked) {
             log::warn("a sandbox's PID 1 died", {{"sandbox", entry->state.id.str()}});
-            if (on_gone) on_gone(entry->state.id, control::GoneReason::init_died);
+            if (on_gone && !entry->unlisted) on_gone(entry->state.id, control::GoneReason::init_died);
         }
         forget(entry);
     }
@@ -343,6 +369,10 @@ private:
         });
     }
 
+    std::size_t listed_count() const {
+        return static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(), [](const auto& of) { return !of.second->unlisted; }));
+    }
+
     Result<EntryPtr> running(const SandboxId& id) const {
         const auto found = entries_.find(id);
         if (found == entries_.end()) return Error{Errc::not_found, "sandbox", id.str() + " does not exist"};
@@ -366,6 +396,7 @@ private:
     ManagerConfig config_;
     Parts parts_;
     std::unordered_map<SandboxId, EntryPtr> entries_;
+    std::optional<Error> refusal_;
     Janitor janitor_;
     TaskGroup tasks_;
 };

@@ -3,10 +3,14 @@
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
 #include <cstdint>
+#include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "isolation/id_map.hpp"
+#include "isolation/seccomp.hpp"
 #include "sandboxd/control/node.hpp"
 #include "sandboxd/core/deadline.hpp"
 #include "sandboxd/core/fd.hpp"
@@ -31,6 +35,12 @@ struct ManagerConfig {
     std::uint32_t sandboxes_max = 2000;
 };
 
+// A sandbox of the daemon's own.
+struct Unlisted {
+    control::SandboxHandle handle;
+    isolation::IdMap ids;
+};
+
 // Makes, finds and removes sandboxes: the only place where isolation and fs meet. Runs in the monitor, on one executor.
 // A sandbox is not tied to this object's life: what lives when it goes is adopted by the next one.
 class Manager : public control::Node {
@@ -41,8 +51,18 @@ public:
                                                                                 ManagerConfig config);
 
     [[nodiscard]] virtual std::uint32_t api_fallback_id() const = 0;
+    [[nodiscard]] virtual std::uint32_t probe_id() const = 0;  // see IdBlocks
     // Set by the owner: the API said that it has drained.
     std::function<void()> on_drained;
+    // Set by the owner: answers attest(). Without it there is none (incompatible).
+    std::function<asio::awaitable<Result<control::Attestation>>(control::AttestRequest, Deadline)> attest_with;
+
+    // As create(), with the same recipe, for a self-test: list() and status() leave it out, and it is made while creates
+    // are refused. destroy() ends it. One that is left from before a restart is listed, and so removed as a stranger.
+    [[nodiscard]] virtual asio::awaitable<Result<Unlisted>> create_unlisted(control::CreateSpec spec, Deadline deadline) = 0;
+    // From now on create() answers with this; nothing: it creates again. What lives goes on.
+    virtual void refuse_creates(std::optional<Error> why) = 0;
+    [[nodiscard]] virtual const isolation::SeccompFilters& filters() const = 0;
 
     // Ends every sandbox and removes what they left. timeout when something is stuck.
     [[nodiscard]] virtual asio::awaitable<Result<void>> destroy_all(Deadline deadline) = 0;

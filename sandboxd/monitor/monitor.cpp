@@ -7,6 +7,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "sandboxd/attest/attestor.hpp"
+#include "sandboxd/attest/self_test.hpp"
+#include "sandboxd/attest/sha256.hpp"
 #include "sandboxd/core/log.hpp"
 #include "sandboxd/core/sys.hpp"
 #include "sandboxd/manager/manager.hpp"
@@ -97,6 +100,26 @@ Result<void> add_dev_key(Config& config) {
     return {};
 }
 
+Result<std::unique_ptr<attest::Attestor>> make_attestor(asio::any_io_executor executor, const Config& config, manager::Manager& manager) {
+    attest::SelfTestPlan plan;
+    SBX_TRY(plan.program, find_program("sandbox-probe"));
+    plan.secret_path = config.state_dir;
+    plan.uid = manager.probe_id();
+    plan.node = config.node;
+    attest::AttestorConfig out;
+    out.key_file = config.state_dir + "/attest.key";
+    out.seccomp_sha256 = attest::sha256_hex(manager.filters().arguments + manager.filters().names);
+    out.test = [&manager, plan](Deadline deadline) { return attest::run_self_test(manager, plan, deadline); };
+    out.refuse_creates = [&manager](std::optional<Error> why) { manager.refuse_creates(std::move(why)); };
+    out.accepted = config.unsafe_accept_broken_walls;
+    // A limit that was given up has no wall.
+    for (const std::string& name : config.unsafe_missing_controllers) {
+        if (name == "memory") out.accepted.emplace_back("memory_limit");
+        if (name == "pids") out.accepted.emplace_back("process_limit");
+    }
+    return attest::Attestor::make(std::move(executor), std::move(out));
+}
+
 // From the manager's start until the stop; what the manager holds is the caller's to end, also when this fails.
 asio::awaitable<Result<void>> serve(asio::any_io_executor executor, const Config& config, manager::Manager& manager,
                                     StopRequest& stop) {
@@ -114,16 +137,21 @@ asio::awaitable<Result<void>> serve(asio::any_io_executor executor, const Config
     launch.unix_socket = listeners.unix_socket.get();
     launch.tls_certificate = files.certificate.get();
     launch.tls_key = files.key.get();
+    SBX_CO_TRY(const std::unique_ptr<attest::Attestor> attestor, make_attestor(executor, config, manager));
+    manager.attest_with = [&attestor](control::AttestRequest request, Deadline deadline) { return attestor->attest(std::move(request), deadline); };
     Supervisor supervisor{executor, manager, std::move(launch)};
     supervisor.start();
     log::info("sandboxd runs", {{"listen", listeners.tcp_address}, {"socket", listeners.unix_path}, {"state_dir", config.state_dir}});
     notify_systemd("READY=1");
+    attestor->start();
 
     while (!stop.asked) (void)co_await stop.event.wait(Deadline::never());
     log::info("draining", {{"timeout_s", config.drain_timeout_s}});
     notify_systemd("STOPPING=1");
     const std::chrono::seconds drain_timeout{config.drain_timeout_s};
     co_await supervisor.stop(drain_timeout);
+    manager.attest_with = nullptr;
+    co_await attestor->stop();
     if (!listeners.unix_path.empty()) (void)sys::unlinkat(AT_FDCWD, listeners.unix_path.c_str());
     co_return Result<void>{};
 }

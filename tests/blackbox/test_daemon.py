@@ -30,8 +30,8 @@ def sandboxd(*arguments):
 
 
 class Programs(unittest.TestCase):
-    def test_all_four_programs_say_their_version(self):
-        for name in ("sandboxd", "sandboxd-api", "sandbox-init", "sandboxctl"):
+    def test_all_programs_say_their_version(self):
+        for name in ("sandboxd", "sandboxd-api", "sandbox-init", "sandbox-probe", "sandboxctl"):
             with self.subTest(name=name):
                 answer = subprocess.run([str(bin_dir() / name), "--version"], capture_output=True, text=True, timeout=20, check=False)
                 self.assertEqual(0, answer.returncode, answer.stderr)

@@ -283,6 +283,9 @@ public:
     asio::awaitable<Result<std::vector<std::uint64_t>>> disk_usage(std::vector<SandboxId> ids, Deadline) override {
         co_return std::vector<std::uint64_t>(ids.size(), 4096);
     }
+    asio::awaitable<Result<control::Attestation>> attest(control::AttestRequest, Deadline) override {
+        co_return Error{Errc::incompatible, "attest"};
+    }
     asio::awaitable<Result<control::NodeStatus>> status(Deadline) override {
         control::NodeStatus out;
         out.memory_total_bytes = 64ULL << 30;
