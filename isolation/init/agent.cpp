@@ -49,7 +49,7 @@ public:
             fds[1] = {jail_.agent_listener, POLLIN, 0};
             fds[2] = {connection_, POLLIN, 0};
             const nfds_t count = kFixedWaits + wait_for_starts(fds + kFixedWaits);
-            if (::poll(fds, count, milliseconds_to(execs_.enforce_deadlines())) <= 0) continue;
+            if (::poll(fds, count, milliseconds_to(sooner(execs_.enforce_deadlines(), execs_.keep_view()))) <= 0) continue;
             // Starts before exits: a short program has ended when its exec is noticed.
             for (nfds_t i = kFixedWaits; i < count; ++i) {
                 if (fds[i].revents != 0) settle(*starting_[i - kFixedWaits]);
@@ -61,6 +61,8 @@ public:
     }
 
 private:
+    static std::uint64_t sooner(std::uint64_t a, std::uint64_t b) { return a == 0 || (b != 0 && b < a) ? b : a; }
+
     static int milliseconds_to(std::uint64_t at) {
         if (at == 0) return -1;
         const std::uint64_t now = boot_time_ns();
