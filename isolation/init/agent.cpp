@@ -13,6 +13,7 @@
 #include "isolation/init/exec.hpp"
 #include "isolation/init/files.hpp"
 #include "isolation/init/kernel.hpp"
+#include "isolation/init/sudo.hpp"
 #include "sandboxd/agent/protocol.hpp"
 
 namespace sandboxd::init {
@@ -29,7 +30,7 @@ std::byte g_out[1024];
 
 class Agent {
 public:
-    explicit Agent(JailState& jail) : jail_{jail}, execs_{jail} {}
+    explicit Agent(JailState& jail) : jail_{jail}, execs_{jail}, sudo_{jail} {}
 
     [[noreturn]] void run() {
         sigset_t mask;
@@ -48,8 +49,10 @@ public:
             fds[0] = {signals, POLLIN, 0};
             fds[1] = {jail_.agent_listener, POLLIN, 0};
             fds[2] = {connection_, POLLIN, 0};
+            fds[3] = {sudo_.listener(boot_time_ns()), POLLIN, 0};
             const nfds_t count = kFixedWaits + wait_for_starts(fds + kFixedWaits);
-            if (::poll(fds, count, milliseconds_to(sooner(execs_.enforce_deadlines(), execs_.keep_view()))) <= 0) continue;
+            const std::uint64_t next = sooner(sooner(execs_.enforce_deadlines(), execs_.keep_view()), sudo_.again_at_ns());
+            if (::poll(fds, count, milliseconds_to(next)) <= 0) continue;
             // Starts before exits: a short program has ended when its exec is noticed.
             for (nfds_t i = kFixedWaits; i < count; ++i) {
                 if (fds[i].revents != 0) settle(*starting_[i - kFixedWaits]);
@@ -57,6 +60,7 @@ public:
             if (fds[0].revents != 0) reap(signals);
             if (fds[2].revents != 0) receive();
             if (fds[1].revents != 0) accept();
+            if (fds[3].revents != 0) sudo_.knock(boot_time_ns());
         }
     }
 
@@ -108,7 +112,7 @@ private:
         }
         int status = 0;
         for (pid_t pid = ::waitpid(-1, &status, WNOHANG); pid > 0; pid = ::waitpid(-1, &status, WNOHANG)) {
-            if (task_ended(pid, status)) continue;
+            if (task_ended(pid, status) || sudo_.ended(pid)) continue;
             ExecSlot* slot = execs_.of_process(pid);
             if (slot == nullptr) continue;
             settle(*slot);  // its last word is in the status socket, if it ended before exec
@@ -256,10 +260,11 @@ private:
 
     JailState& jail_;
     Execs execs_;
+    SudoDoor sudo_;
     int connection_ = -1;
     std::uint32_t connection_number_ = 0;
     bool greeted_ = false;
-    static constexpr nfds_t kFixedWaits = 3;
+    static constexpr nfds_t kFixedWaits = 4;
     pollfd waits_[kFixedWaits + agent::kMaxExecs] = {};
     ExecSlot* starting_[agent::kMaxExecs] = {};
     struct Task {

@@ -299,6 +299,7 @@ agent::Step become_file_user(const JailState& jail, std::uint32_t uid, std::uint
         for (int fd = 0; fd <= 2; ++fd) {
             if (::dup2(spec.stdio[fd], fd) < 0) fail(spec, Step::pipe, errno);
         }
+        if (spec.terminal >= 0 && ::ioctl(spec.terminal, TIOCSCTTY, 0) != 0) fail(spec, Step::pty, errno);
     }
     sigset_t none;
     ::sigemptyset(&none);

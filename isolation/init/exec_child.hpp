@@ -10,6 +10,7 @@ struct ChildSpec {
     const agent::Exec* request = nullptr;
     int stdio[3] = {-1, -1, -1};  // without a terminal
     int files = -1;               // memfd of kWithFiles
+    int terminal = -1;            // which of stdio becomes the controlling terminal, -1: none
     int status = -1;              // SEQPACKET: a terminal's master, or a Failure; hangs up at exec
 };
 

@@ -150,7 +150,7 @@ int sudo_door(JailState& jail) {
     if ((jail.sudo_listener = listen_for_sudo()) < 0 || show_sudo_client(jail) != 0) return -1;
     // The first show() cloned without what is mounted below, and the file is one more mount.
     if (show(jail, jail.sudo_client, "", "run/sandboxd/bin/sudo", 0) != 0) return -1;
-    if (show(jail, jail.sudo_client, "", "usr/bin/sudo", 0) != 0 && errno != ENOENT) return -1;
+    if (show(jail, jail.sudo_client, "", "usr/bin/sudo", 0) != 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP) return -1;
     ::close(jail.sudo_client);
     return 0;
 }

@@ -20,6 +20,7 @@ struct ManagerConfig {
     std::string state_dir;
     std::string instance;             // names the cgroup folder: "sandboxd-<instance>"
     Fd init_binary;                   // O_PATH of sandbox-init
+    Fd sudo_client;                   // O_PATH of sandbox-sudo; none: no `sudo` in sandboxes
     std::string seccomp_profile;      // JSON text
     std::string cgroup_parent;
     std::vector<std::string> unsafe_missing_controllers;
