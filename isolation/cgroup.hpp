@@ -42,6 +42,8 @@ public:
         // The sandbox's own folder in the unified tree: the root of its cgroup namespace, since that has to hold work/
         // too. Where cgroup2 is mounted with nsdelegate (systemd does), nothing moves out of a namespace's root.
         int namespace_root = -1;
+        // The same for v1, as open `tasks` files: where the one who makes the namespace goes, for no other to follow.
+        std::vector<int> namespace_tasks;
     };
     [[nodiscard]] virtual Entry entry() const = 0;
     // Once the child has its namespace, before it gets its plan: what has to wait until no process is in the sandbox's

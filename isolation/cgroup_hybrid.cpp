@@ -26,6 +26,7 @@ struct V1Group {
     CgroupFolder init;
     CgroupFolder work;
     Fd entry;  // tasks of where PID 1 goes; until settle()
+    Fd above;  // tasks of the sandbox's own folder, where that is another; until settle()
     Fd join;   // tasks of work/ for those without a leaf per exec; until release()
 
     [[nodiscard]] bool has(std::string_view name) const { return holds(controllers, name); }
@@ -55,6 +56,7 @@ Result<void> V1Group::make(const std::string& path, const IdMap& ids) {
     SBX_TRY(init, CgroupFolder::make(path + "/init"));
     SBX_TRY(work, CgroupFolder::make(path + "/work"));
     SBX_TRY(entry, init.open_tasks());
+    SBX_TRY(above, top.open_tasks());
     if (leaves()) {
         SBX_CHECK(work.delegate_to(ids.init_id()));
     } else {
@@ -131,13 +133,19 @@ public:
 
     [[nodiscard]] Entry entry() const override {
         Entry out;
-        for (const V1Group& group : groups_) out.tasks.push_back(group.entry.get());
+        for (const V1Group& group : groups_) {
+            out.tasks.push_back(group.entry.get());
+            if (group.above.valid()) out.namespace_tasks.push_back(group.above.get());
+        }
         out.namespace_root = unified_.top().fd();
         return out;
     }
 
     [[nodiscard]] Result<void> settle() override {
-        for (V1Group& group : groups_) group.entry.reset();
+        for (V1Group& group : groups_) {
+            group.entry.reset();
+            group.above.reset();
+        }
         return {};
     }
 
@@ -160,6 +168,7 @@ public:
                 out.emplace_back(FdRole::leaf_cpuacct, group.work.fd());
             } else if (group.join.valid()) {
                 out.emplace_back(FdRole::join_procs, group.join.get());
+                if (group.has("cpu")) out.emplace_back(FdRole::limits_cpu, group.work.fd());
             }
         }
         return out;

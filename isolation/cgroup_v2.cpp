@@ -36,7 +36,7 @@ public:
     }
 
     [[nodiscard]] int clone_target() const override { return unified_.init().fd(); }
-    [[nodiscard]] Entry entry() const override { return {{}, unified_.top().fd()}; }
+    [[nodiscard]] Entry entry() const override { return {{}, unified_.top().fd(), {}}; }
     [[nodiscard]] Result<void> settle() override;
 
     [[nodiscard]] Result<void> enter_init(pid_t pid) override {

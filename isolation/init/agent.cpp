@@ -13,6 +13,7 @@
 #include "isolation/init/exec.hpp"
 #include "isolation/init/files.hpp"
 #include "isolation/init/kernel.hpp"
+#include "isolation/init/sudo.hpp"
 #include "sandboxd/agent/protocol.hpp"
 
 namespace sandboxd::init {
@@ -29,7 +30,7 @@ std::byte g_out[1024];
 
 class Agent {
 public:
-    explicit Agent(JailState& jail) : jail_{jail}, execs_{jail} {}
+    explicit Agent(JailState& jail) : jail_{jail}, execs_{jail}, sudo_{jail} {}
 
     [[noreturn]] void run() {
         sigset_t mask;
@@ -48,8 +49,10 @@ public:
             fds[0] = {signals, POLLIN, 0};
             fds[1] = {jail_.agent_listener, POLLIN, 0};
             fds[2] = {connection_, POLLIN, 0};
+            fds[3] = {sudo_.listener(boot_time_ns()), POLLIN, 0};
             const nfds_t count = kFixedWaits + wait_for_execs(fds + kFixedWaits);
-            if (::poll(fds, count, milliseconds_to(execs_.enforce_deadlines())) <= 0) continue;
+            const std::uint64_t next = sooner(sooner(execs_.enforce_deadlines(), execs_.keep_view()), sudo_.again_at_ns());
+            if (::poll(fds, count, milliseconds_to(next)) <= 0) continue;
             // Starts and refusals before exits: a short program has ended when its exec is noticed. One refused call of
             // each exec a turn: whatever they are flooded with, the API has its turn.
             for (nfds_t i = kFixedWaits; i < count; ++i) {
@@ -58,10 +61,13 @@ public:
             if (fds[0].revents != 0) reap(signals);
             if (fds[2].revents != 0) receive();
             if (fds[1].revents != 0) accept();
+            if (fds[3].revents != 0) sudo_.knock(boot_time_ns());
         }
     }
 
 private:
+    static std::uint64_t sooner(std::uint64_t a, std::uint64_t b) { return a == 0 || (b != 0 && b < a) ? b : a; }
+
     static int milliseconds_to(std::uint64_t at) {
         if (at == 0) return -1;
         const std::uint64_t now = boot_time_ns();
@@ -121,7 +127,7 @@ private:
         }
         int status = 0;
         for (pid_t pid = ::waitpid(-1, &status, WNOHANG); pid > 0; pid = ::waitpid(-1, &status, WNOHANG)) {
-            if (task_ended(pid, status)) continue;
+            if (task_ended(pid, status) || sudo_.ended(pid)) continue;
             ExecSlot* slot = execs_.of_process(pid);
             if (slot == nullptr) continue;
             settle(*slot);  // its last word is in the status socket, if it ended before exec
@@ -272,10 +278,11 @@ private:
 
     JailState& jail_;
     Execs execs_;
+    SudoDoor sudo_;
     int connection_ = -1;
     std::uint32_t connection_number_ = 0;
     bool greeted_ = false;
-    static constexpr nfds_t kFixedWaits = 3;
+    static constexpr nfds_t kFixedWaits = 4;
     pollfd waits_[kFixedWaits + agent::kMaxExecs] = {};
     ExecSlot* waiting_[agent::kMaxExecs] = {};
     struct Task {

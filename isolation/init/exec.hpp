@@ -64,6 +64,9 @@ public:
 
     [[nodiscard]] ExecSlot* slots() { return slots_; }
     [[nodiscard]] std::uint32_t held() const;
+    // Rewrites what the workload sees of its limits when that is due. Returns when to look again (boot time); 0: not
+    // before something runs.
+    std::uint64_t keep_view();
 
 private:
     [[nodiscard]] ExecSlot* find(std::uint64_t exec);
@@ -73,6 +76,7 @@ private:
     bool make_leaf(std::uint64_t exec);
     bool remove_leaf(std::uint64_t exec);
     void signal_tree(std::uint64_t exec, int signal);
+    void give_cpus(std::uint64_t exec);
     void enforce(ExecSlot& slot, std::uint64_t now);
     pid_t fork_into_leaf(const agent::Exec& request, const struct Channels& channels, int files, int status);
 

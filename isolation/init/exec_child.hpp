@@ -10,6 +10,7 @@ struct ChildSpec {
     const agent::Exec* request = nullptr;
     int stdio[3] = {-1, -1, -1};  // without a terminal
     int files = -1;               // memfd of kWithFiles
+    int terminal = -1;            // which of stdio becomes the controlling terminal, -1: none
     int enter_leaf = -1;          // the exec's cgroup2 folder, where it was not born there
     int status = -1;              // SEQPACKET: a descriptor with its Handover, or a Failure; hangs up at exec
 };

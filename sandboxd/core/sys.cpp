@@ -182,6 +182,18 @@ Result<Fd> clone_tree(int dir, const char* path) {
     return Fd{static_cast<int>(fd)};
 }
 
+Result<Fd> new_tmpfs(std::span<const std::pair<const char*, std::string>> options, unsigned attributes) {
+    const Fd context{static_cast<int>(::syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC))};
+    if (!context.valid()) return errno_error("fsopen", "tmpfs");
+    for (const auto& [key, value] : options) {
+        SBX_CHECK(check(::syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_STRING, key, value.c_str(), 0), "fsconfig", key));
+    }
+    SBX_CHECK(check(::syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0), "fsconfig", "create"));
+    Fd mount{static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, attributes))};
+    if (!mount.valid()) return errno_error("fsmount", "tmpfs");
+    return mount;
+}
+
 Result<void> mount_setattr(int tree, std::uint64_t attr_set, std::uint64_t attr_clr, int userns) {
     struct mount_attr attr {};
     attr.attr_set = attr_set;

@@ -17,6 +17,8 @@
 #include "sandboxd/core/log.hpp"
 #include "sandboxd/core/sys.hpp"
 #include "sandboxd/manager/agent_socket.hpp"
+#include "sandboxd/manager/cpu_spread.hpp"
+#include "sandboxd/manager/create_spec.hpp"
 #include "sandboxd/manager/entry.hpp"
 #include "sandboxd/manager/host_memory.hpp"
 #include "sandboxd/manager/id_blocks.hpp"
@@ -25,30 +27,6 @@
 namespace sandboxd::manager {
 
 namespace {
-
-isolation::CgroupLimits cgroup_limits(const policies::Limits& limits) {
-    isolation::CgroupLimits out;
-    out.memory_bytes = limits.memory_bytes;
-    out.cpu_milli = limits.cpu_milli;
-    out.pids = limits.pids;
-    return out;
-}
-
-// /dev/shm is memory of the sandbox: half of it, as a tmpfs has by default.
-std::uint64_t shm_bytes(const policies::Limits& limits) { return limits.memory_bytes / 2; }
-
-Result<void> check_spec(const control::CreateSpec& spec) {
-    const policies::Limits& asked = spec.limits;
-    const policies::Limits& least = policies::kLeastLimits;
-    const bool enough = asked.cpu_milli >= least.cpu_milli && asked.memory_bytes >= least.memory_bytes &&
-                        asked.disk_bytes >= least.disk_bytes && asked.pids >= least.pids;
-    if (!enough) return Error{Errc::invalid_argument, "limits", "below what a sandbox needs to start"};
-    const auto label = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
-    if (spec.hostname.empty() || spec.hostname.size() > 63 || !std::all_of(spec.hostname.begin(), spec.hostname.end(), label)) {
-        return Error{Errc::invalid_argument, "hostname", "expected a host name label of a-z, 0-9 and -"};
-    }
-    return {};
-}
 
 // By policies::Profile. All of them at start: a wrong one must not be found out by a sandbox.
 Result<std::array<isolation::SeccompFilters, policies::kProfiles>> compile_profiles(const ManagerConfig& config) {
@@ -76,6 +54,8 @@ public:
         std::array<isolation::SeccompFilters, policies::kProfiles> seccomp;
         StateDirectory states;
         IdBlocks ids;
+        Fd cpu_info;  // the host's /proc/cpuinfo, of which each sandbox is shown its CPUs
+        CpuSpread cpus{CpuSpread::cpus_of_this_process()};
     };
 
     ManagerImpl(asio::any_io_executor executor, ManagerConfig config, Parts parts)
@@ -144,6 +124,7 @@ public:
         state.template_name = spec.template_name;
         state.limits = spec.limits;
         SBX_CO_TRY(state.ids, parts_.ids.allocate());
+        state.first_cpu = parts_.cpus.place(spec.limits.cpu_milli);
         auto entry = std::make_shared<Entry>(executor_, std::move(state));
         entry->unlisted = listing == Listing::unlisted;
         entries_.emplace(spec.id, entry);
@@ -209,6 +190,8 @@ public:
         if (limits.disk_bytes != entry->state.limits.disk_bytes) {
             SBX_CO_CHECK(parts_.pool->set_limit(id.str(), limits.disk_bytes));
         }
+        parts_.cpus.remove(entry->state.first_cpu, entry->state.limits.cpu_milli);
+        parts_.cpus.add(entry->state.first_cpu, limits.cpu_milli);
         entry->state.limits = limits;
         co_return parts_.states.write(entry->state);
     }
@@ -253,7 +236,7 @@ public:
     }
 
     void refuse_creates(std::optional<Error> why) override { refusal_ = std::move(why); }
-    const isolation::SeccompFilters& filters() const override { return parts_.seccomp; }
+    const isolation::SeccompFilters& filters() const override { return parts_.seccomp[static_cast<std::size_t>(policies::Profile::standard)]; }
 
     // ---- stop --------------------------------------------------------------------------------------------
 
@@ -304,12 +287,16 @@ private:
         jail.rlimits = isolation::default_rlimits();
         jail.init_binary = config_.init_binary.get();
         jail.agent_listener = listener.get();
+        jail.cpu_info = parts_.cpu_info.get();
+        jail.sudo_client = config_.sudo_client.get();
+        jail.first_cpu = entry->state.first_cpu;
         jail.cgroup = entry->cgroup.get();
         jail.seccomp = &parts_.seccomp[static_cast<std::size_t>(spec.profile)];
         auto launched = co_await isolation::Jail::launch(std::move(jail), deadline);
         entry->cgroup->release();
         SBX_CO_TRY(entry->jail, std::move(launched));
         entry->state.init = entry->jail->init();
+        entry->state.walls = entry->jail->walls();
         co_return parts_.states.write(entry->state);
     }
 
@@ -327,6 +314,7 @@ private:
     // No process is left: out of the table, and its things to the janitor.
     void forget(const EntryPtr& entry) {
         entries_.erase(entry->state.id);
+        parts_.cpus.remove(entry->state.first_cpu, entry->state.limits.cpu_milli);
         entry->phase = Entry::Phase::ending;
         entry->dead = true;
         janitor_.remove(entry, [this, ids = entry->state.ids] { parts_.ids.release(ids); });
@@ -340,6 +328,7 @@ private:
         if (adopted && ids_ours) {
             entry->phase = Entry::Phase::running;
             entries_.emplace(state.id, entry);
+            parts_.cpus.add(state.first_cpu, state.limits.cpu_milli);
             tasks_.spawn("watch", watch(entry));
             log::info("adopted a sandbox", {{"sandbox", state.id.str()}, {"pid", state.init.pid}});
             return;
@@ -410,6 +399,8 @@ asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_ex
     SBX_CO_TRY(IdBlocks ids, IdBlocks::claim(config.state_dir));
     SBX_CO_TRY(auto seccomp, compile_profiles(config));
 
+    SBX_CO_TRY(Fd cpu_info, read_cpu_info());
+
     isolation::CgroupConfig cgroup_config;
     cgroup_config.root_name = "sandboxd-" + config.instance;
     cgroup_config.parent = config.cgroup_parent;
@@ -430,7 +421,7 @@ asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_ex
     }
 
     ManagerImpl::Parts parts{std::move(agent_dir), *std::move(pool), std::move(templates), std::move(cgroups), std::move(seccomp),
-                             std::move(states), std::move(ids)};
+                             std::move(states), std::move(ids), std::move(cpu_info)};
     auto manager = std::make_unique<ManagerImpl>(std::move(executor), std::move(config), std::move(parts));
     auto adopted = manager->adopt_what_lives();
     if (!adopted) {

@@ -37,6 +37,8 @@ Result<manager::ManagerConfig> manager_config(const Config& config) {
     out.instance = instance_name(config.state_dir);
     SBX_TRY(const std::string init, find_program("sandbox-init"));
     SBX_TRY(out.init_binary, sys::open(init, O_PATH));
+    SBX_TRY(const std::string sudo, find_program("sandbox-sudo"));
+    SBX_TRY(out.sudo_client, sys::open(sudo, O_PATH));
     SBX_TRY(out.seccomp_profile, text_or(config.seccomp_profile, embedded_seccomp_profile()));
     out.seccomp_strict = std::string{embedded_seccomp_strict()};
     out.seccomp_debug = std::string{embedded_seccomp_debug()};
