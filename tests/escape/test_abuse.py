@@ -181,24 +181,29 @@ for _case in ABUSES:
     setattr(Abuses, _name, make(_case))
 
 
+SPIN = "import os, time; os.sched_setaffinity(0, {{{cpu}}}); os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))\nend = time.monotonic() + 0.3\nwhile time.monotonic() < end: pass"
+
+
 class Control(AttackCase):
     """O2 can fail: what is done to the host outside of any jail is noticed by the same neighbour with the same rule."""
 
     attack_class = "C"
 
-    def test_the_same_load_outside_of_any_jail_disturbs_the_neighbour(self):
+    def test_a_host_that_is_disturbed_for_a_third_of_a_second_is_noticed(self):
         neighbour = Neighbour(self.client, self.install)
         self.addCleanup(neighbour.close)
         found = []
         for _ in range(ATTEMPTS):
             before = neighbour.watch(QUIET_SECONDS)
-            process = subprocess.Popen(["nice", "-n", "-19", str(probe_binary()), "storm", "spin", "64", "1500"], cwd=scratch(), stdout=subprocess.DEVNULL)
-            during = neighbour.watch(1.2)
-            process.wait()
+            # What no sandbox may: real-time priority, on every CPU.
+            loops = [subprocess.Popen([sys.executable, "-c", SPIN.format(cpu=cpu)]) for cpu in os.sched_getaffinity(0)]
+            during = neighbour.watch(1.0)
+            if any(loop.wait() != 0 for loop in loops):
+                self.skipTest("this kernel gives root here no real-time priority: no control")
             found.append((round(max(before, neighbour.watch(QUIET_SECONDS)), 1), round(during, 1)))
             if disturbed(*found[-1]):
                 return
-        self.fail(f"64 processes of the host's root at nice -19 were not noticed: {found}")
+        self.fail(f"real-time loops of the host's root on every CPU were not noticed: {found}")
 
 
 if __name__ == "__main__":

@@ -25,17 +25,18 @@ static unsigned work(unsigned seed) {
     return seed;
 }
 
-// heartbeat [MS] [PER_LINE]: every MS milliseconds works, writes and takes the time; prints "EPOCH_MS LATE_US..." per line. The
-// schedule does not wait for a late beat: a stall makes every beat late that was due in it, so it can't hide in a percentile.
+// heartbeat [MS] [PER_LINE]: every MS milliseconds works, writes and takes the time; prints "EPOCH_MS LATE_US..." per line, where
+// EPOCH_MS is when the first of its beats was due. The schedule does not wait for a late beat: a stall makes every beat late that was due in it, so it can't hide in a percentile.
 static int heartbeat(int argc, char** argv) {
     const int64_t period = (argc > 0 ? strtol(argv[0], NULL, 10) : 4) * 1000000;
     const int per_line = argc > 1 ? (int)strtol(argv[1], NULL, 10) : 25;
     const int file = open("heartbeat.dat", O_CREAT | O_RDWR | O_CLOEXEC, 0600);
     if (file < 0) return errno;
     unsigned seed = 1;
+    const int64_t epoch = now_ns(CLOCK_REALTIME) - now_ns(CLOCK_MONOTONIC);
     for (int64_t due = now_ns(CLOCK_MONOTONIC) + period;;) {
         char line[1024];
-        int length = snprintf(line, sizeof line, "%lld", (long long)(now_ns(CLOCK_REALTIME) / 1000000));
+        int length = snprintf(line, sizeof line, "%lld", (long long)((epoch + due) / 1000000));
         for (int beat = 0; beat < per_line; ++beat, due += period) {
             const struct timespec at = {due / 1000000000, due % 1000000000};
             clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &at, NULL);
