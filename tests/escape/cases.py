@@ -155,6 +155,8 @@ A_OPTIONS += [
     Case("sharing a file's extents", "share_extents file", ("EOPNOTSUPP", "EPERM"), reached=("ok",)),
     Case("sharing a range of extents", "share_extents range", ("EOPNOTSUPP", "EPERM"), reached=("ok",)),
     Case("finding equal extents", "share_extents dedupe", ("EOPNOTSUPP", "EPERM", "EINVAL"), reached=("ok",)),
+    Case("a lease on a file of the system", "lease /usr/lib/os-release", ("EINVAL", "EACCES", "EPERM")),
+    Case("notices about a folder of the system", "dnotify /usr/share", ("EINVAL", "EACCES", "EPERM")),
     Case("an immutable file", "immutable", ("EPERM", "EOPNOTSUPP", "ENOTTY")),
 ]
 A_DEVICES = [Case(f"the device {name}", f"open_write /dev/{name}", ("ENOENT",)) for name in (

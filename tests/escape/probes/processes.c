@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/personality.h>
@@ -195,10 +196,31 @@ static int unfiltered(int argc, char** argv) {
     return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2 ? EPERM : 0;
 }
 
+// take_pid PID: forks until a child has that number, which then stays. Says the number.
+static int take_pid(int argc, char** argv) {
+    if (argc < 1) return EINVAL;
+    const pid_t wanted = (pid_t)strtol(argv[0], NULL, 10);
+    for (long tries = 0; tries < 200000; ++tries) {
+        const pid_t child = fork();
+        if (child < 0) return errno;
+        if (child == 0 && getpid() == wanted) {
+            pause();
+        }
+        if (child == 0) _exit(0);
+        if (child == wanted) {
+            printf("%d\n", (int)child);
+            fflush(stdout);
+            pause();
+        }
+        waitpid(child, NULL, 0);
+    }
+    return EAGAIN;
+}
+
 const struct probe process_probes[] = {
     {"ptrace", trace}, {"process_vm_readv", read_memory}, {"proc_mem", open_memory}, {"kill", send_nothing}, {"prlimit", set_limit},
     {"pidfd_getfd", take_fd}, {"setuid_root", become_root}, {"bpf", load_bpf}, {"perf", perf}, {"io_uring", io_uring},
     {"userfaultfd", fault_fd}, {"add_key", add_key}, {"seccomp_listener", listen_seccomp}, {"sched_fifo", real_time},
     {"nice", nicer}, {"raise_nofile", raise_limit}, {"personality", executable_reads}, {"futex_pi", pi_futex}, {"int80", int80},
-    {"capabilities", capabilities}, {"new_privileges", new_privileges}, {"unfiltered", unfiltered}, {NULL, NULL},
+    {"capabilities", capabilities}, {"new_privileges", new_privileges}, {"unfiltered", unfiltered}, {"take_pid", take_pid}, {NULL, NULL},
 };
