@@ -219,7 +219,7 @@ class FileApi(AttackCase):
         box.exec("mkdir d plain")
         for name in ("user.overlay.redirect", "user.overlay.opaque", "user.overlay.metacopy", "user.overlay.whiteout", "trusted.overlay.redirect"):
             for user in ("user", "root"):
-                answer = box.exec(argv=["python3", "-c", f"import os; os.setxattr('d', '{name}', b'/usr')"], user=user)
+                answer = box.exec(argv=["python3", "-c", f"import os; os.setxattr('/home/user/d', '{name}', b'/usr')"], user=user)
                 if answer["exit_code"] != 0:
                     self.assertRegex(answer["stderr"], "Operation not (permitted|supported)|Permission denied", f"{name} as {user}")
         self.assertEqual("", box.exec("echo 2 > /proc/sys/vm/drop_caches 2>/dev/null; ls -A d")["stdout"])
