@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import tempfile
 
+import host
 from case import DaemonCase, daemon
 from oracles import Host
 
@@ -53,6 +54,8 @@ class AttackCase(DaemonCase):
     """One sandbox per class with the probe in it; the oracles are asked after every test, when its sandboxes are gone."""
 
     attack_class = None  # the letter of docs/security.md's table
+    kept = ()            # the class's own sandboxes
+    idle_processes = 1   # of each of them, PID 1 counted
 
     @classmethod
     def setUpClass(cls):
@@ -61,11 +64,19 @@ class AttackCase(DaemonCase):
         cls.jail = daemon().client.create(limits={"memory_mb": 256})
         cls.addClassCleanup(cls.jail.delete)
         cls.install(cls.jail)
+        cls.kept = (cls.jail,)
         cls.oracle.settle()
 
     def setUp(self):
         # The first cleanup is the last to run: what a test made must be gone by then.
         self.addCleanup(self._ask_the_oracles)
+        self.addCleanup(self._end_programs)
+
+    def _end_programs(self):
+        """What a test has left running in the class's own sandboxes."""
+        for box in self.kept:
+            if len(host.processes_in(box.id)) > self.idle_processes:
+                box.exec(argv=["/bin/sh", "-c", "kill -9 -1"], user="root")
 
     def _ask_the_oracles(self):
         self.client.forget_connection()  # ours is no leak of the daemon's

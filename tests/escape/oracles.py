@@ -15,7 +15,7 @@ import host
 
 # Files of the `host` template that every sandbox reads and no package manager replaces meanwhile.
 SHARED = ("/usr/bin/env", "/usr/bin/python3", "/usr/bin/bash", "/usr/lib/os-release", "/usr/lib/x86_64-linux-gnu/libc.so.6")
-SETTLE_SECONDS = 20       # the daemon removes disks and groups in the background, the kernel its namespaces
+SETTLE_SECONDS = 15       # the daemon removes disks and groups in the background, the kernel its namespaces
 GROWN_KIB = 48 * 1024     # an allocator's caches and SQLite's pages, over a whole class of attacks
 # What a kernel says when something is wrong with it. An OOM kill in a group, or a segfault, is its ordinary work.
 ALARM = re.compile(r"\bBUG\b|WARNING: CPU|Oops|general protection fault|KASAN|UBSAN|use-after-free|refcount_t|soft lockup|hard LOCKUP|"
@@ -172,6 +172,7 @@ class Host:
         except TimeoutError:
             for line in self._grown():
                 yield f"O4: {line}"
+            self.before = counts(self.daemon)  # told once
         for name, then, now in zip(("monitor", "api"), self.resident, self._resident()):
             if now - then > GROWN_KIB:
                 yield f"O4: resident memory of the {name} grew from {then} to {now} KiB"

@@ -25,6 +25,8 @@ class Neighbours(AttackCase):
         cls.other = daemon().client.create(limits={"memory_mb": 128})
         cls.addClassCleanup(cls.other.delete)
         cls.install(cls.other)
+        cls.kept = (cls.jail, cls.other)
+        cls.oracle.settle()
 
     def test_processes_of_a_neighbour_are_invisible(self):
         self.other.start("exec -a neighbour-marker sleep 600")
@@ -197,7 +199,7 @@ print(sum(marker in os.pread(f, 32 << 20, 0) for f in (fd, hole, nameless, short
     def test_shared_memory_sockets_and_temporary_files_begin_empty(self):
         for _ in range(3):
             box = self.client.create(limits={"memory_mb": 64})
-            self.assertEqual("", box.exec("ls -A /dev/shm /tmp /var/tmp /run/user 2>/dev/null | grep -v : ; true")["stdout"].strip())
+            self.assertEqual("", box.exec("ls -A /dev/shm /tmp /var/tmp 2>/dev/null | grep -v : ; true")["stdout"].strip())
             box.exec("echo x | tee /dev/shm/left /tmp/left /var/tmp/left /home/user/left >/dev/null")
             box.delete()
 

@@ -201,8 +201,8 @@ static int unfiltered(int argc, char** argv) {
 static int take_pid(int argc, char** argv) {
     if (argc < 1) return EINVAL;
     const pid_t wanted = (pid_t)strtol(argv[0], NULL, 10);
-    pid_t last = 0;
-    for (long tries = 0; tries < 5000000 && last != wanted - 1; ++tries) {
+    volatile pid_t last = 0;
+    for (volatile long tries = 0; tries < 5000000 && last != wanted - 1; ++tries) {
         last = vfork();
         if (last == 0) _exit(0);
         if (last < 0) return errno;
