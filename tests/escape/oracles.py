@@ -162,6 +162,9 @@ class Host:
         for line in self.log.alarms():
             yield f"O3: the kernel says: {line}"
 
+    def problems_of_the_kernel(self):
+        return list(self._kernel())
+
     def _counts(self):
         if set(os.listdir("/sys/class/net")) != self.interfaces or os.uname().nodename != self.hostname:
             yield "O4: interfaces or the host name changed"

@@ -50,17 +50,19 @@ class Lifecycle(AttackCase):
         """pid reuse: what has ended stays ended for the API, whoever has its number now"""
         box = self.box(limits={"memory_mb": 128, "pids": 64})
         self.install(box)
-        # The kernel gives numbers below 300 only once.
-        first = box.start("for i in $(seq 400); do (:); done; bash -c 'exec sh -c \"echo \\$\\$\"'")
+        first = box.start("echo $$")
         host.wait_until(lambda: box.exec_info(first)["status"] == "exited", 10, "it has ended")
         number = box.output(first).decode().strip()
         bystander = box.start(f"exec ./probe take_pid {number}")
-        host.wait_until(lambda: box.output(bystander), 60, "the number is somebody else's")
-        self.assertEqual(f"{number}\n", box.output(bystander).decode(), "the control: it really has the same number")
+        said = host.wait_until(lambda: box.output(bystander).decode(), 60, "the number is somebody else's").strip()
+        if said == "EAGAIN":
+            self.skipTest("this kernel gives process numbers in turn, and has too many of them for one round")
+        self.assertEqual(number, said, "the control: it really has the same number")
+        before = box.exec("pgrep -c -x probe")["stdout"]
         for scope in ("process", "group", "tree"):
             answer = box.client.request("DELETE", f"{box.path}/exec/{first}?signal=KILL&scope={scope}")
             self.assertIn(answer.status, (200, 404, 409, 410), answer)
-            self.assertEqual("2\n", box.exec("pgrep -c -x probe")["stdout"], scope)
+            self.assertEqual(before, box.exec("pgrep -c -x probe")["stdout"], scope)
             self.assertEqual("running", box.exec_info(bystander)["status"])
 
     def test_users_are_parsed_strictly(self):

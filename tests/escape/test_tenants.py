@@ -119,7 +119,7 @@ class Neighbours(AttackCase):
 import ctypes, mmap, os
 for path in %r:
     fd = os.open(path, os.O_RDONLY)
-    m = mmap.mmap(fd, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
+    m = mmap.mmap(fd, min(4096, os.fstat(fd).st_size), mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE)
     m[0:4] = b'EVIL'
     libc = ctypes.CDLL(None, use_errno=True)
     for call in ((0, 4096, 3, 1, fd, 0),):

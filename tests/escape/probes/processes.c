@@ -196,20 +196,30 @@ static int unfiltered(int argc, char** argv) {
     return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2 ? EPERM : 0;
 }
 
-// take_pid PID: goes once round all numbers until a child has that one, which then stays. Says the number. Numbers are given
-// in turn, so the round is made with the cheapest children there are.
+static pid_t sleeping_child(void) {
+    const pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pause();
+        _exit(0);
+    }
+    return child;
+}
+
+// take_pid PID: a child with that number, which then stays; says the number. Where the kernel gives the lowest free number
+// a few children are enough; where it gives them in turn, one round of the first 40000 is made.
 static int take_pid(int argc, char** argv) {
     if (argc < 1) return EINVAL;
     const pid_t wanted = (pid_t)strtol(argv[0], NULL, 10);
-    volatile pid_t last = 0;
-    for (volatile long tries = 0; tries < 5000000 && last != wanted - 1; ++tries) {
-        last = vfork();
+    pid_t child = 0;
+    for (int n = 0; n < 30 && child != wanted; ++n) child = sleeping_child();
+    for (volatile int n = 0; n < 40000 && child != wanted; ++n) {
+        const pid_t last = vfork();
         if (last == 0) _exit(0);
         if (last < 0) return errno;
         waitpid(last, NULL, 0);
+        if (last == wanted - 1) child = sleeping_child();
     }
-    const pid_t child = fork();
-    if (child == 0) pause();
     if (child != wanted) return EAGAIN;
     printf("%d\n", (int)child);
     pause();
