@@ -233,6 +233,10 @@ TEST_CASE("allowed calls are refused with the arguments that attack the kernel")
         {SYS_setsockopt, {0, 0, 35}, refused(ENOPROTOOPT)},  // IP_ADD_MEMBERSHIP
         {SYS_setsockopt, {0, 41, 20}, refused(ENOPROTOOPT)},
         {SYS_setsockopt, {0, 1, 2}, "ALLOW"},  // SO_REUSEADDR
+        {SYS_fcntl, {0, 1024}, refused(EINVAL)},  // F_SETLEASE
+        {SYS_fcntl, {0, 1026}, refused(EINVAL)},  // F_NOTIFY
+        {SYS_fcntl, {0, 1025}, "ALLOW"},          // F_GETLEASE
+        {SYS_fcntl, {0, 1030}, "ALLOW"},          // F_DUPFD_CLOEXEC
         {SYS_prctl, {62}, refused(EPERM)},
         {SYS_prctl, {35}, refused(EPERM)},
         {SYS_prctl, {15}, "ALLOW"},  // PR_SET_NAME
