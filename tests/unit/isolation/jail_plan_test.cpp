@@ -33,7 +33,7 @@ struct FixedGroup final : SandboxCgroup {
 
 struct Example {
     FixedGroup group;
-    SeccompFilters filters{"argument-program", "name-program"};
+    SeccompFilters filters{"name-program", "argument-program", "refusal-table"};
     JailSpec spec;
     std::vector<Fd> mounts;
 
@@ -73,6 +73,7 @@ TEST_CASE("the plan that is sent is the plan that the init reads") {
     CHECK(plan.binds[1].empty());
     CHECK(plan.seccomp_arguments == "argument-program");
     CHECK(plan.seccomp_names == "name-program");
+    CHECK(plan.seccomp_refusals == "refusal-table");
     CHECK(plan.rlimit_count == default_rlimits().size());
 }
 
