@@ -60,7 +60,7 @@ TEST_CASE("hostile bytes are refused or taken, never read beyond") {
     const std::string alphabet = "0123456789 \n\004abc\xff";
     for (int round = 0; round < 20'000; ++round) {
         std::string text;
-        for (unsigned i = random() % 60; i > 0; --i) text += alphabet[random() % alphabet.size()];
+        for (auto i = random() % 60; i > 0; --i) text += alphabet[random() % alphabet.size()];
         // On the heap and of this size exactly, so that the sanitizers see a step too far.
         const std::unique_ptr<char[]> copy{new char[text.size()]};
         std::copy(text.begin(), text.end(), copy.get());
