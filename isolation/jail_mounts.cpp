@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cerrno>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -60,6 +61,28 @@ Result<void> add_tmpfs(JailMounts& mounts, int userns, std::uint64_t shm_bytes,
     if (!too) return Error{Errc::internal, "mount_setattr", "id-maps one tmpfs and not another"};
     mounts.stage = std::move(staged);
     return {};
+}
+
+Result<HiddenProgram> hide_program(int program) {
+    const std::array<std::pair<const char*, std::string>, 2> options{
+        {{"nr_inodes", "2"}, {"mode", "0755"}}};
+    HiddenProgram out;
+    SBX_TRY(out.mount, sys::new_tmpfs(options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+    SBX_TRY(const Fd from, sys::open("/proc/self/fd/" + std::to_string(program), O_RDONLY));
+    {
+        SBX_TRY(const Fd to, sys::openat(out.mount.get(), "program", O_WRONLY | O_CREAT | O_EXCL, 0755));
+        std::array<std::byte, 65536> buffer;
+        for (;;) {
+            SBX_TRY(const std::size_t n, sys::read_some(from.get(), buffer));
+            if (n == 0) break;
+            SBX_CHECK(sys::write_all(to.get(), std::span{buffer}.first(n)));
+        }
+        SBX_CHECK(sys::chmod("/proc/self/fd/" + std::to_string(to.get()), 0755));
+    }
+    SBX_TRY(out.file, sys::openat(out.mount.get(), "program", O_PATH));
+    if (clone_program(out.file.get())) return out;
+    SBX_TRY(out.file, sys::dup(program));
+    return out;
 }
 
 Result<Fd> clone_program(int file) {

@@ -26,6 +26,13 @@ struct JailMounts {
 // the kernel can't id-map a tmpfs.
 [[nodiscard]] Result<void> add_tmpfs(JailMounts& mounts, int userns, std::uint64_t shm_bytes,
                                      std::uint32_t shm_inodes);
+// The program (O_PATH) as a copy in a tmpfs that has no other file: nothing in a jail then tells where it is kept, or can
+// reach its pages. Where a clone can't be made from a mount that is attached nowhere (before 6.15): the program itself.
+struct HiddenProgram {
+    Fd mount;  // for as long as clones are to be made: closing it dissolves the mount
+    Fd file;   // O_PATH
+};
+[[nodiscard]] Result<HiddenProgram> hide_program(int program);
 // One file, read-only, for everybody in the jail to execute; it belongs to nobody there.
 [[nodiscard]] Result<Fd> clone_program(int file);
 

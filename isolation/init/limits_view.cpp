@@ -309,14 +309,14 @@ int limits_view(JailState& jail) {
 
 bool refresh_view(JailState& jail, std::uint64_t now_ns, std::uint32_t running, std::uint32_t last_pid) {
     LimitsView& view = jail.view;
+    const cpu_set_t before = view.cpus;
+    choose_cpus(jail);
     const CpuTicks used = read_cpu(jail);
     // What fails here leaves an older figure: nothing that a program could be stopped for.
     (void)write_meminfo(jail);
     (void)write_stat(jail, now_ns, used, running, last_pid);
     (void)write_loadavg(view, now_ns, used, running, last_pid);
     view.written_ns = now_ns;
-    const cpu_set_t before = view.cpus;
-    choose_cpus(jail);
     if (CPU_EQUAL(&before, &view.cpus)) return false;
     (void)write_cpu_folder(view);
     (void)write_cpuinfo(jail);

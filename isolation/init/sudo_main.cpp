@@ -206,7 +206,7 @@ void forward_signals(int signals, int connection, SudoTerminal& terminal) {
 }
 
 [[noreturn]] void end(const SudoReply& reply, SudoTerminal& terminal) {
-    if (terminal.is_open()) terminal.end();
+    terminal.end();
     if (reply.answer != SudoAnswer::signaled) ::_exit(reply.status);
     // As if the command had been run without us.
     ::signal(reply.status, SIG_DFL);

@@ -12,6 +12,7 @@
 #include "fs/templates.hpp"
 #include "isolation/cgroup.hpp"
 #include "isolation/jail.hpp"
+#include "isolation/jail_mounts.hpp"
 #include "isolation/seccomp.hpp"
 #include "sandboxd/core/async.hpp"
 #include "sandboxd/core/log.hpp"
@@ -55,6 +56,7 @@ public:
         StateDirectory states;
         IdBlocks ids;
         Fd cpu_info;  // the host's /proc/cpuinfo, of which each sandbox is shown its CPUs
+        isolation::HiddenProgram sudo;
         CpuSpread cpus{CpuSpread::cpus_of_this_process()};
     };
 
@@ -288,7 +290,7 @@ private:
         jail.init_binary = config_.init_binary.get();
         jail.agent_listener = listener.get();
         jail.cpu_info = parts_.cpu_info.get();
-        jail.sudo_client = config_.sudo_client.get();
+        jail.sudo_client = parts_.sudo.file.get();
         jail.first_cpu = entry->state.first_cpu;
         jail.cgroup = entry->cgroup.get();
         jail.seccomp = &parts_.seccomp[static_cast<std::size_t>(spec.profile)];
@@ -400,6 +402,10 @@ asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_ex
     SBX_CO_TRY(auto seccomp, compile_profiles(config));
 
     SBX_CO_TRY(Fd cpu_info, read_cpu_info());
+    isolation::HiddenProgram sudo;
+    if (config.sudo_client.valid()) {
+        SBX_CO_TRY(sudo, isolation::hide_program(config.sudo_client.get()));
+    }
 
     isolation::CgroupConfig cgroup_config;
     cgroup_config.root_name = "sandboxd-" + config.instance;
@@ -421,7 +427,7 @@ asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_ex
     }
 
     ManagerImpl::Parts parts{std::move(agent_dir), *std::move(pool), std::move(templates), std::move(cgroups), std::move(seccomp),
-                             std::move(states), std::move(ids), std::move(cpu_info)};
+                             std::move(states), std::move(ids), std::move(cpu_info), std::move(sudo)};
     auto manager = std::make_unique<ManagerImpl>(std::move(executor), std::move(config), std::move(parts));
     auto adopted = manager->adopt_what_lives();
     if (!adopted) {
