@@ -29,7 +29,7 @@ constexpr unsigned kMostSeconds = 30;  // the whole conversation: a jail that ha
 constexpr std::uint32_t kUser = 1000;
 constexpr const char* kName = "sandbox-probe";
 
-// The file that comes with the first exec: this program.
+// The file that comes with the first exec: this program. Made while calls that make files are still allowed.
 int program_file() {
     struct stat st {};
     if (::fstat(kProgramFd, &st) != 0) return -1;
@@ -104,14 +104,12 @@ bool read_reports(int fd, Reports& reports, bool as_root) {
 }
 
 // It is to be ended by the kernel.
-const char* try_memory(AgentTalk& talk, const Conduct& what, Reports& reports) {
+const char* try_memory(AgentTalk& talk, const Conduct& what, int files, Reports& reports) {
     Arguments arguments;
     arguments.add("memory").add(what.memory_bytes);
     agent::Exec exec = exec_of(isolation::kMemoryExec, kUser, arguments);
     exec.flags |= agent::kWithFiles;
     Started started;
-    const int files = program_file();
-    if (files < 0) return "copy the program";
     if (const char* failed = talk.start(exec, files, started)) return failed;
     ::close(files);
     agent::ExitKind kind{};
@@ -157,10 +155,10 @@ bool send_report(const WallReport& report) {
     return writer(report) && ::write(kReportFd, buffer, writer.size()) == static_cast<ssize_t>(writer.size());
 }
 
-const char* converse(const Conduct& what, Reports& reports) {
+const char* converse(const Conduct& what, int files, Reports& reports) {
     static AgentTalk talk{kAgentFd};
     if (const char* failed = talk.greet()) return failed;
-    if (const char* failed = try_memory(talk, what, reports)) return failed;
+    if (const char* failed = try_memory(talk, what, files, reports)) return failed;
     if (what.as_root) {
         if (const char* failed = try_walls(talk, what, true, reports)) return failed;
     }
@@ -172,8 +170,9 @@ const char* converse(const Conduct& what, Reports& reports) {
 int conduct(const Conduct& what) {
     static Reports reports;
     (void)::alarm(kMostSeconds);
-    const bool ready = make_blocking(kAgentFd) && make_blocking(kReportFd) && confine(what.uid, what.gid);
-    const char* failed = ready ? converse(what, reports) : "give up rights";
+    const int files = program_file();
+    const bool ready = files >= 0 && make_blocking(kAgentFd) && make_blocking(kReportFd) && confine(what.uid, what.gid);
+    const char* failed = ready ? converse(what, files, reports) : "give up rights";
     WallReport last;
     last.error = failed == nullptr ? 0 : errno;
     last.observed = failed == nullptr ? "" : failed;

@@ -20,10 +20,8 @@ constexpr std::uint32_t kArchitecture = AUDIT_ARCH_X86_64;
 constexpr std::uint32_t kArchitecture = AUDIT_ARCH_AARCH64;
 #endif
 
-// brk and the like are libc's own, for its buffers.
-constexpr int kAllowed[] = {SYS_read,    SYS_write,    SYS_close,  SYS_recvmsg, SYS_sendmsg,       SYS_ppoll,       SYS_mmap,
-                            SYS_munmap,  SYS_brk,      SYS_fstat,  SYS_exit,    SYS_exit_group,    SYS_rt_sigreturn, SYS_memfd_create,
-                            SYS_ftruncate, SYS_restart_syscall
+constexpr int kAllowed[] = {SYS_read,  SYS_write, SYS_close,      SYS_recvmsg,      SYS_sendmsg,
+                            SYS_ppoll, SYS_exit,  SYS_exit_group, SYS_rt_sigreturn, SYS_restart_syscall
 #if defined(SYS_poll)
                             , SYS_poll
 #endif

@@ -16,7 +16,6 @@ constexpr auto kTestTimeout = std::chrono::seconds{40};
 constexpr auto kBetweenTests = std::chrono::seconds{10};
 constexpr auto kFirstPause = std::chrono::seconds{1};
 constexpr auto kLongestPause = std::chrono::seconds{60};
-constexpr double kSignaturesPerSecond = 50;
 
 std::string join(const std::vector<std::string>& names) {
     std::string out;
@@ -32,7 +31,7 @@ Error too_often(std::string detail, std::chrono::nanoseconds wait) {
 class AttestorImpl final : public Attestor {
 public:
     AttestorImpl(asio::any_io_executor executor, AttestorConfig config, SigningKey key)
-        : config_{std::move(config)}, key_{std::move(key)}, changed_{executor}, tasks_{executor} {}
+        : config_{std::move(config)}, key_{std::move(key)}, signatures_{config_.signatures_burst}, changed_{executor}, tasks_{executor} {}
 
     void start() override { tasks_.spawn("first self-test", until_tested()); }
 
@@ -74,7 +73,7 @@ private:
         const SteadyTime now = system_clock().steady();
         const double passed = std::chrono::duration<double>(now - refilled_).count();
         refilled_ = now;
-        signatures_ = std::min(kSignaturesPerSecond, signatures_ + passed * kSignaturesPerSecond);
+        signatures_ = std::min(config_.signatures_burst, signatures_ + passed * config_.signatures_per_second);
         if (signatures_ < 1) return too_often("too many attestations are asked for", std::chrono::seconds{1});
         signatures_ -= 1;
         return {};
@@ -151,7 +150,7 @@ private:
     bool stopping_ = false;
     SteadyTime tested_at_{};
     SteadyTime refilled_{};
-    double signatures_ = kSignaturesPerSecond;
+    double signatures_ = 0;
     Event changed_;
     TaskGroup tasks_;
 };

@@ -23,6 +23,8 @@ struct AttestorConfig {
     std::vector<std::string> accepted;  // names of walls that may be broken: unsafe_accept_broken_walls
     std::function<asio::awaitable<Result<TestResult>>(Deadline)> test;  // run_self_test; ends by itself
     std::function<void(std::optional<Error>)> refuse_creates;           // as Manager has it
+    double signatures_per_second = 50;  // on average, over all who ask
+    double signatures_burst = 50;
 };
 
 // Says, signed, what the walls of this machine are worth. Tests once after start() and again when asked to, one test at

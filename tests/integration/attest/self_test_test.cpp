@@ -33,7 +33,7 @@ public:
         config.seccomp_profile = std::move(profile);
         config.pool_bytes = 1ULL << 30;
         config.sandboxes_max = 1;
-        manager = std::move(run(manager::Manager::start(context_.get_executor(), std::move(config)))).value();
+        manager = *run(manager::Manager::start(context_.get_executor(), std::move(config)));
     }
     ~Node() {
         CHECK(run(manager->destroy_all(soon())));
@@ -64,12 +64,13 @@ public:
         plan.uid = manager->probe_id();
         return run(run_self_test(*manager, std::move(plan), soon()));
     }
-    // Of the sandbox, by what the kernel has.
+    // Of self-tests, whose ids are generated, by what the kernel has.
     [[nodiscard]] std::size_t groups() const {
         std::size_t count = 0;
         std::error_code ignored;
         for (std::filesystem::recursive_directory_iterator at{"/sys/fs/cgroup", ignored}, end; at != end; at.increment(ignored)) {
-            if (at->path().parent_path().filename() == "sandboxd-attest" + std::to_string(::getpid())) ++count;
+            const std::string mine = "sandboxd-attest" + std::to_string(::getpid());
+            if (at->path().parent_path().filename() == mine && at->path().filename().string().size() == kIdLength) ++count;
         }
         return count;
     }

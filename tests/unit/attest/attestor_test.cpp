@@ -31,6 +31,8 @@ public:
         AttestorConfig config;
         config.key_file = folder_ + "/attest.key";
         config.accepted = std::move(accepted);
+        config.signatures_per_second = signatures_per_second;
+        config.signatures_burst = signatures_burst;
         config.test = [this](Deadline) { return test(); };
         config.refuse_creates = [this](std::optional<Error> why) { refusal = std::move(why); };
         attestor = *Attestor::make(context_.get_executor(), std::move(config));
@@ -56,6 +58,8 @@ public:
     TestResult result;
     std::optional<Error> failure;
     std::optional<Error> refusal;
+    double signatures_per_second = 1e6;
+    double signatures_burst = 1e6;
     int tests = 0;
     int most_at_once = 0;
     std::unique_ptr<Attestor> attestor;
@@ -117,12 +121,12 @@ TEST_CASE("a fresh test is made when asked for, not again at once, and never two
 
 TEST_CASE("signatures are not to be had without end") {
     Bench bench;
+    bench.signatures_per_second = 0;
+    bench.signatures_burst = 3;
     bench.make();
     bench.attestor->start();
-    REQUIRE(bench.ask("", false));
-    int given = 0;
-    Result<control::Attestation> answer = bench.ask("", false);
-    for (; given < 10'000 && answer; ++given) answer = bench.ask("", false);
+    for (int i = 0; i < 3; ++i) REQUIRE(bench.ask("", false));
+    auto answer = bench.ask("", false);
     REQUIRE_FALSE(answer);
     CHECK(answer.error().is(Errc::rate_limited));
 }

@@ -29,7 +29,7 @@ TestResult sound() {
 }  // namespace
 
 TEST_CASE("walls have names of their own, and docs/security.md has a line for each") {
-    const std::string text = sys::read_file(SANDBOXD_SECURITY_TEXT).value();
+    const std::string text = *sys::read_file(SANDBOXD_SECURITY_TEXT);
     std::set<std::string_view> names;
     for (const isolation::WallInfo& info : isolation::kTestedWalls) {
         INFO(info.name);

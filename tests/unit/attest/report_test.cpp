@@ -1,5 +1,7 @@
 // What comes out of a jail is read by Reports: nothing but what sandbox-probe writes may get through.
 #include <catch2/catch.hpp>
+#include <algorithm>
+#include <memory>
 #include <random>
 
 #include "isolation/probe/report.hpp"
