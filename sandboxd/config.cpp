@@ -134,6 +134,11 @@ Result<TenantConfig> read_tenant(const toml::table& table, std::string_view file
     reader.number("max_timeout_s", limits.max_timeout_s, 1, 366LL * 24 * 3600);
     reader.number("max_exec_ms", limits.max_exec_ms, 1, 366LL * 24 * 3600 * 1000);
     reader.flag("allow_root", limits.allow_root);
+    reader.choice("profile", "strict, default or debug", [&](const std::string& value) {
+        const auto profile = policies::parse_profile(value);
+        limits.profile = profile.value_or(limits.profile);
+        return profile.has_value();
+    });
     reader.number("sandbox_cpu_milli", limits.per_sandbox.cpu_milli, 50, 1'000'000);
     reader.mebibytes("sandbox_memory_mb", limits.per_sandbox.memory_bytes);
     reader.mebibytes("sandbox_disk_mb", limits.per_sandbox.disk_bytes);
@@ -194,7 +199,7 @@ void write_tenant(toml::array& out, const TenantConfig& tenant) {
     const auto n = [](auto v) { return static_cast<std::int64_t>(v); };
     out.push_back(toml::table{{"id", tenant.id.str()}, {"key_hashes", hashes}, {"admin", tenant.admin}, {"sandboxes", n(l.sandboxes)},
                               {"cpu_milli", n(l.cpu_milli)}, {"memory_mb", mb(l.memory_bytes)}, {"creates_per_second", n(l.creates_per_second)},
-                              {"max_timeout_s", n(l.max_timeout_s)}, {"max_exec_ms", n(l.max_exec_ms)}, {"allow_root", l.allow_root},
+                              {"max_timeout_s", n(l.max_timeout_s)}, {"max_exec_ms", n(l.max_exec_ms)}, {"allow_root", l.allow_root}, {"profile", policies::to_string(l.profile)},
                               {"sandbox_cpu_milli", n(l.per_sandbox.cpu_milli)}, {"sandbox_memory_mb", mb(l.per_sandbox.memory_bytes)},
                               {"sandbox_disk_mb", mb(l.per_sandbox.disk_bytes)}, {"sandbox_output_mb", mb(l.per_sandbox.output_bytes)},
                               {"sandbox_pids", n(l.per_sandbox.pids)}});
@@ -256,6 +261,7 @@ Config dev_config() {
     TenantConfig tenant;
     tenant.id = TenantId::trusted("dev");
     tenant.admin = true;
+    tenant.limits.profile = policies::Profile::debug;
     config.tenants.push_back(std::move(tenant));
     return config;
 }

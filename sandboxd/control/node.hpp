@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "policies/limits.hpp"
+#include "policies/profile.hpp"
 #include "sandboxd/core/deadline.hpp"
 #include "sandboxd/core/fd.hpp"
 #include "sandboxd/core/ids.hpp"
@@ -22,6 +23,7 @@ struct CreateSpec {
     std::string hostname;
     policies::Limits limits;
     bool allow_root = true;
+    policies::Profile profile = policies::Profile::standard;
 };
 
 // What the holder of a sandbox needs to work with it without the monitor.
@@ -30,6 +32,7 @@ struct SandboxHandle {
     Fd agent;       // connected to sandbox-init, nothing sent or received on it yet (agent/protocol.hpp)
     Fd memory_dir;  // cgroup folders of the sandbox: counters are read from here ("memory.usage_in_bytes" and
     Fd cpu_dir;     // "cpuacct.usage" on v1, "memory.current" and "cpu.stat" on v2), execs below work/e<N>
+    Fd pids_dir;    // its folder in the pids tree: pids.events, on v1 in "work"
     bool cgroup_v2 = false;
     bool frozen = false;
 };

@@ -77,10 +77,11 @@ struct Create {
     std::string_view hostname;
     WireLimits limits;
     bool allow_root = false;
+    std::uint8_t profile = 0;  // policies::Profile
     std::uint32_t deadline_ms = 0;
     template <class A, class S>
     static bool visit(A& a, S& s) {
-        return a(s.id) && a(s.template_name) && a(s.hostname) && a(s.limits) && a(s.allow_root) && a(s.deadline_ms);
+        return a(s.id) && a(s.template_name) && a(s.hostname) && a(s.limits) && a(s.allow_root) && a(s.profile) && a(s.deadline_ms);
     }
 };
 
@@ -99,7 +100,7 @@ struct SetLimits {
     static bool visit(A& a, S& s) { return a(s.id) && a(s.limits); }
 };
 
-struct HandleReply {  // descriptors: agent, memory_dir, cpu_dir
+struct HandleReply {  // descriptors: agent, memory_dir, cpu_dir, pids_dir
     std::string_view id;
     bool cgroup_v2 = false;
     bool frozen = false;

@@ -82,7 +82,7 @@ private:
         body.id = handle->id.str();
         body.cgroup_v2 = handle->cgroup_v2;
         body.frozen = handle->frozen;
-        const std::array<int, 3> fds{handle->agent.get(), handle->memory_dir.get(), handle->cpu_dir.get()};
+        const std::array<int, 4> fds{handle->agent.get(), handle->memory_dir.get(), handle->cpu_dir.get(), handle->pids_dir.get()};
         reply(Type::handle, request, body, fds);
     }
 
@@ -139,6 +139,11 @@ private:
         spec.hostname = std::string{body.hostname};
         spec.limits = from_wire(body.limits);
         spec.allow_root = body.allow_root;
+        if (body.profile >= policies::kProfiles) {
+            reply_error(request, Error{Errc::invalid_argument, "profile", "unknown"});
+            return true;
+        }
+        spec.profile = static_cast<policies::Profile>(body.profile);
         tasks_.spawn("create", create(request, std::move(spec), deadline_of(body.deadline_ms)));
         return true;
     }

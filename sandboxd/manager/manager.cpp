@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <unordered_map>
 
@@ -11,11 +12,14 @@
 #include "fs/templates.hpp"
 #include "isolation/cgroup.hpp"
 #include "isolation/jail.hpp"
+#include "isolation/jail_mounts.hpp"
 #include "isolation/seccomp.hpp"
 #include "sandboxd/core/async.hpp"
 #include "sandboxd/core/log.hpp"
 #include "sandboxd/core/sys.hpp"
 #include "sandboxd/manager/agent_socket.hpp"
+#include "sandboxd/manager/cpu_spread.hpp"
+#include "sandboxd/manager/create_spec.hpp"
 #include "sandboxd/manager/entry.hpp"
 #include "sandboxd/manager/host_memory.hpp"
 #include "sandboxd/manager/id_blocks.hpp"
@@ -25,28 +29,18 @@ namespace sandboxd::manager {
 
 namespace {
 
-isolation::CgroupLimits cgroup_limits(const policies::Limits& limits) {
-    isolation::CgroupLimits out;
-    out.memory_bytes = limits.memory_bytes;
-    out.cpu_milli = limits.cpu_milli;
-    out.pids = limits.pids;
-    return out;
-}
-
-// /dev/shm is memory of the sandbox: half of it, as a tmpfs has by default.
-std::uint64_t shm_bytes(const policies::Limits& limits) { return limits.memory_bytes / 2; }
-
-Result<void> check_spec(const control::CreateSpec& spec) {
-    const policies::Limits& asked = spec.limits;
-    const policies::Limits& least = policies::kLeastLimits;
-    const bool enough = asked.cpu_milli >= least.cpu_milli && asked.memory_bytes >= least.memory_bytes &&
-                        asked.disk_bytes >= least.disk_bytes && asked.pids >= least.pids;
-    if (!enough) return Error{Errc::invalid_argument, "limits", "below what a sandbox needs to start"};
-    const auto label = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
-    if (spec.hostname.empty() || spec.hostname.size() > 63 || !std::all_of(spec.hostname.begin(), spec.hostname.end(), label)) {
-        return Error{Errc::invalid_argument, "hostname", "expected a host name label of a-z, 0-9 and -"};
+// By policies::Profile. All of them at start: a wrong one must not be found out by a sandbox.
+Result<std::array<isolation::SeccompFilters, policies::kProfiles>> compile_profiles(const ManagerConfig& config) {
+    const bool noted = isolation::can_note_refusals();
+    if (!noted) log::warn("refused system calls are not told in denials: a filter of the daemon's own surroundings has the listener", {});
+    const std::array<const std::string*, policies::kProfiles> texts{&config.seccomp_strict, &config.seccomp_profile, &config.seccomp_debug};
+    std::array<isolation::SeccompFilters, policies::kProfiles> out;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        auto compiled = isolation::compile_seccomp(*texts[i], noted ? isolation::Refusals::noted : isolation::Refusals::silent);
+        if (!compiled) return std::move(compiled).error().with("profile " + std::string{policies::to_string(static_cast<policies::Profile>(i))});
+        out[i] = *std::move(compiled);
     }
-    return {};
+    return out;
 }
 
 enum class Listing { listed, unlisted };
@@ -58,9 +52,12 @@ public:
         std::unique_ptr<fs::Pool> pool;
         std::unique_ptr<fs::TemplateStore> templates;
         std::unique_ptr<isolation::CgroupDriver> cgroups;
-        isolation::SeccompFilters seccomp;
+        std::array<isolation::SeccompFilters, policies::kProfiles> seccomp;
         StateDirectory states;
         IdBlocks ids;
+        Fd cpu_info;  // the host's /proc/cpuinfo, of which each sandbox is shown its CPUs
+        isolation::HiddenProgram sudo;
+        CpuSpread cpus{CpuSpread::cpus_of_this_process()};
     };
 
     ManagerImpl(asio::any_io_executor executor, ManagerConfig config, Parts parts)
@@ -129,6 +126,7 @@ public:
         state.template_name = spec.template_name;
         state.limits = spec.limits;
         SBX_CO_TRY(state.ids, parts_.ids.allocate());
+        state.first_cpu = parts_.cpus.place(spec.limits.cpu_milli);
         auto entry = std::make_shared<Entry>(executor_, std::move(state));
         entry->unlisted = listing == Listing::unlisted;
         entries_.emplace(spec.id, entry);
@@ -194,6 +192,8 @@ public:
         if (limits.disk_bytes != entry->state.limits.disk_bytes) {
             SBX_CO_CHECK(parts_.pool->set_limit(id.str(), limits.disk_bytes));
         }
+        parts_.cpus.remove(entry->state.first_cpu, entry->state.limits.cpu_milli);
+        parts_.cpus.add(entry->state.first_cpu, limits.cpu_milli);
         entry->state.limits = limits;
         co_return parts_.states.write(entry->state);
     }
@@ -238,7 +238,7 @@ public:
     }
 
     void refuse_creates(std::optional<Error> why) override { refusal_ = std::move(why); }
-    const isolation::SeccompFilters& filters() const override { return parts_.seccomp; }
+    const isolation::SeccompFilters& filters() const override { return parts_.seccomp[static_cast<std::size_t>(policies::Profile::standard)]; }
 
     // ---- stop --------------------------------------------------------------------------------------------
 
@@ -289,10 +289,16 @@ private:
         jail.rlimits = isolation::default_rlimits();
         jail.init_binary = config_.init_binary.get();
         jail.agent_listener = listener.get();
+        jail.cpu_info = parts_.cpu_info.get();
+        jail.sudo_client = parts_.sudo.file.get();
+        jail.first_cpu = entry->state.first_cpu;
         jail.cgroup = entry->cgroup.get();
-        jail.seccomp = &parts_.seccomp;
-        SBX_CO_TRY(entry->jail, co_await isolation::Jail::launch(std::move(jail), deadline));
+        jail.seccomp = &parts_.seccomp[static_cast<std::size_t>(spec.profile)];
+        auto launched = co_await isolation::Jail::launch(std::move(jail), deadline);
+        entry->cgroup->release();
+        SBX_CO_TRY(entry->jail, std::move(launched));
         entry->state.init = entry->jail->init();
+        entry->state.walls = entry->jail->walls();
         co_return parts_.states.write(entry->state);
     }
 
@@ -310,6 +316,7 @@ private:
     // No process is left: out of the table, and its things to the janitor.
     void forget(const EntryPtr& entry) {
         entries_.erase(entry->state.id);
+        parts_.cpus.remove(entry->state.first_cpu, entry->state.limits.cpu_milli);
         entry->phase = Entry::Phase::ending;
         entry->dead = true;
         janitor_.remove(entry, [this, ids = entry->state.ids] { parts_.ids.release(ids); });
@@ -323,6 +330,7 @@ private:
         if (adopted && ids_ours) {
             entry->phase = Entry::Phase::running;
             entries_.emplace(state.id, entry);
+            parts_.cpus.add(state.first_cpu, state.limits.cpu_milli);
             tasks_.spawn("watch", watch(entry));
             log::info("adopted a sandbox", {{"sandbox", state.id.str()}, {"pid", state.init.pid}});
             return;
@@ -367,8 +375,9 @@ private:
         control::SandboxHandle handle;
         handle.id = entry.state.id;
         SBX_TRY(handle.agent, connect_agent(parts_.agent_dir.get(), entry.state.id));
-        SBX_TRY(handle.memory_dir, sys::dup(entry.cgroup->memory_dir()));
-        SBX_TRY(handle.cpu_dir, sys::dup(entry.cgroup->cpu_dir()));
+        SBX_TRY(handle.memory_dir, entry.cgroup->open_memory_dir());
+        SBX_TRY(handle.cpu_dir, entry.cgroup->open_cpu_dir());
+        SBX_TRY(handle.pids_dir, entry.cgroup->open_pids_dir());
         handle.cgroup_v2 = parts_.cgroups->mode() == isolation::CgroupMode::v2;
         handle.frozen = entry.frozen;
         return handle;
@@ -390,7 +399,13 @@ asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_ex
     SBX_CO_TRY(Fd agent_dir, sys::open(config.state_dir + "/agents", O_RDONLY | O_DIRECTORY));
     SBX_CO_TRY(StateDirectory states, StateDirectory::open(config.state_dir));
     SBX_CO_TRY(IdBlocks ids, IdBlocks::claim(config.state_dir));
-    SBX_CO_TRY(isolation::SeccompFilters seccomp, isolation::compile_seccomp(config.seccomp_profile));
+    SBX_CO_TRY(auto seccomp, compile_profiles(config));
+
+    SBX_CO_TRY(Fd cpu_info, read_cpu_info());
+    isolation::HiddenProgram sudo;
+    if (config.sudo_client.valid()) {
+        SBX_CO_TRY(sudo, isolation::hide_program(config.sudo_client.get()));
+    }
 
     isolation::CgroupConfig cgroup_config;
     cgroup_config.root_name = "sandboxd-" + config.instance;
@@ -412,7 +427,7 @@ asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_ex
     }
 
     ManagerImpl::Parts parts{std::move(agent_dir), *std::move(pool), std::move(templates), std::move(cgroups), std::move(seccomp),
-                             std::move(states), std::move(ids)};
+                             std::move(states), std::move(ids), std::move(cpu_info), std::move(sudo)};
     auto manager = std::make_unique<ManagerImpl>(std::move(executor), std::move(config), std::move(parts));
     auto adopted = manager->adopt_what_lives();
     if (!adopted) {

@@ -24,7 +24,10 @@ struct ManagerConfig {
     std::string state_dir;
     std::string instance;             // names the cgroup folder: "sandboxd-<instance>"
     Fd init_binary;                   // O_PATH of sandbox-init
-    std::string seccomp_profile;      // JSON text
+    Fd sudo_client;                   // O_PATH of sandbox-sudo; none: no `sudo` in sandboxes
+    std::string seccomp_profile;      // JSON texts: of the profile "default"
+    std::string seccomp_strict;
+    std::string seccomp_debug;
     std::string cgroup_parent;
     std::vector<std::string> unsafe_missing_controllers;
     std::string pool_device;
@@ -60,6 +63,7 @@ public:
     [[nodiscard]] virtual asio::awaitable<Result<Unlisted>> create_unlisted(control::CreateSpec spec, Deadline deadline) = 0;
     // From now on create() answers with this; nothing: it creates again. What lives goes on.
     virtual void refuse_creates(std::optional<Error> why) = 0;
+    // Of the profile that sandboxes get unless they ask for another.
     [[nodiscard]] virtual const isolation::SeccompFilters& filters() const = 0;
 
     // Ends every sandbox and removes what they left. timeout when something is stuck.

@@ -37,7 +37,11 @@ Result<manager::ManagerConfig> manager_config(const Config& config) {
     out.instance = instance_name(config.state_dir);
     SBX_TRY(const std::string init, find_program("sandbox-init"));
     SBX_TRY(out.init_binary, sys::open(init, O_PATH));
+    SBX_TRY(const std::string sudo, find_program("sandbox-sudo"));
+    SBX_TRY(out.sudo_client, sys::open(sudo, O_PATH));
     SBX_TRY(out.seccomp_profile, text_or(config.seccomp_profile, embedded_seccomp_profile()));
+    out.seccomp_strict = std::string{embedded_seccomp_strict()};
+    out.seccomp_debug = std::string{embedded_seccomp_debug()};
     out.cgroup_parent = config.cgroup_parent;
     out.unsafe_missing_controllers = config.unsafe_missing_controllers;
     out.pool_device = config.pool_device;
@@ -61,8 +65,9 @@ Result<Fd> pem_memfd(const char* name, const std::string& path) {
     return sys::memfd(name, text);
 }
 
-// The configuration that the API gets differs in one key: `price_book` holds the text instead of the path.
+// The configuration that the API gets differs in two keys: `price_book` and `seccomp_profile` hold texts instead of paths.
 Result<ApiFiles> api_files(Config config) {
+    SBX_TRY(config.seccomp_profile, text_or(config.seccomp_profile, embedded_seccomp_profile()));
     if (config.price_book.empty()) {
         config.price_book = std::string{embedded_price_book()};
     } else {

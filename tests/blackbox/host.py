@@ -64,6 +64,14 @@ def read_proc(pid, name):
         return ""
 
 
+def read_folder(path):
+    """Names in a folder, or none when it is gone."""
+    try:
+        return os.listdir(path)
+    except OSError:
+        return []
+
+
 def parent(pid):
     stat = read_proc(pid, "stat")
     return int(stat.rpartition(")")[2].split()[1]) if stat else 0

@@ -13,7 +13,7 @@ MODULES = {
     "sandboxd/core": (set(), set()),
     "policies": ({"sandboxd/core"}, set()),
     "sandboxd/agent": ({"sandboxd/core"}, set()),
-    "isolation/init": (set(), {"isolation/launch_plan.hpp", "sandboxd/agent/protocol.hpp", "sandboxd/core/wire.hpp"}),
+    "isolation/init": (set(), {"isolation/launch_plan.hpp", "isolation/refusal_rules.hpp", "sandboxd/agent/protocol.hpp", "sandboxd/core/wire.hpp"}),
     "isolation/probe": (set(), {"isolation/tested_walls.hpp", "sandboxd/agent/protocol.hpp", "sandboxd/core/wire.hpp"}),
     "isolation": ({"policies", "sandboxd/core"}, set()),
     "fs": ({"policies", "sandboxd/core"}, PLANS),

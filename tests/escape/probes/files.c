@@ -56,5 +56,18 @@ static int leaked_fds(int argc, char** argv) {
     return EBADF;
 }
 
+// lease PATH: while one is held, everybody else's open() of that file waits, up to fs.lease-break-time.
+static int take_lease(int argc, char** argv) {
+    if (argc < 1) return EINVAL;
+    const int fd = open(argv[0], O_RDONLY | O_CLOEXEC);
+    return fd < 0 ? errno : verdict(fcntl(fd, F_SETLEASE, F_RDLCK));
+}
+
+static int notify_about(int argc, char** argv) {
+    if (argc < 1) return EINVAL;
+    const int fd = open(argv[0], O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    return fd < 0 ? errno : verdict(fcntl(fd, F_NOTIFY, DN_ACCESS));
+}
+
 const struct probe file_probes[] = {{"read", read_any}, {"open_write", open_write}, {"setxattr", set_attribute},
-                                    {"leaked_fds", leaked_fds}, {NULL, NULL}};
+                                    {"leaked_fds", leaked_fds}, {"lease", take_lease}, {"dnotify", notify_about}, {NULL, NULL}};

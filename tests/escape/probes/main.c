@@ -9,8 +9,9 @@
 
 #include "probe.h"
 
-static const struct probe* const kTables[] = {namespace_probes, process_probes, socket_probes,
-                                              terminal_probes, memory_probes,  file_probes};
+static const struct probe* const kTables[] = {namespace_probes, process_probes, socket_probes, terminal_probes,
+                                              memory_probes,    file_probes,    option_probes, grab_probes,
+                                              queue_probes,     storm_probes,   heartbeat_probes};
 
 static int raw_call(int argc, char** argv) {
     long a[7] = {0};

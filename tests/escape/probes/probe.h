@@ -20,6 +20,11 @@ extern const struct probe socket_probes[];
 extern const struct probe terminal_probes[];
 extern const struct probe memory_probes[];
 extern const struct probe file_probes[];
+extern const struct probe option_probes[];
+extern const struct probe grab_probes[];
+extern const struct probe queue_probes[];
+extern const struct probe storm_probes[];
+extern const struct probe heartbeat_probes[];
 
 // errno of a call that returned `result`, or 0.
 static inline int verdict(long result) { return result < 0 ? errno : 0; }

@@ -8,6 +8,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/personality.h>
@@ -195,10 +196,40 @@ static int unfiltered(int argc, char** argv) {
     return prctl(PR_GET_SECCOMP, 0, 0, 0, 0) == 2 ? EPERM : 0;
 }
 
+static pid_t sleeping_child(void) {
+    const pid_t child = fork();
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        pause();
+        _exit(0);
+    }
+    return child;
+}
+
+// take_pid PID: a child with that number, which then stays; says the number. Where the kernel gives the lowest free number
+// a few children are enough; where it gives them in turn, one round of the first 40000 is made.
+static int take_pid(int argc, char** argv) {
+    if (argc < 1) return EINVAL;
+    const pid_t wanted = (pid_t)strtol(argv[0], NULL, 10);
+    pid_t child = 0;
+    for (int n = 0; n < 30 && child != wanted; ++n) child = sleeping_child();
+    for (volatile int n = 0; n < 40000 && child != wanted; ++n) {
+        const pid_t last = vfork();
+        if (last == 0) _exit(0);
+        if (last < 0) return errno;
+        waitpid(last, NULL, 0);
+        if (last == wanted - 1) child = sleeping_child();
+    }
+    if (child != wanted) return EAGAIN;
+    printf("%d\n", (int)child);
+    pause();
+    return 0;
+}
+
 const struct probe process_probes[] = {
     {"ptrace", trace}, {"process_vm_readv", read_memory}, {"proc_mem", open_memory}, {"kill", send_nothing}, {"prlimit", set_limit},
     {"pidfd_getfd", take_fd}, {"setuid_root", become_root}, {"bpf", load_bpf}, {"perf", perf}, {"io_uring", io_uring},
     {"userfaultfd", fault_fd}, {"add_key", add_key}, {"seccomp_listener", listen_seccomp}, {"sched_fifo", real_time},
     {"nice", nicer}, {"raise_nofile", raise_limit}, {"personality", executable_reads}, {"futex_pi", pi_futex}, {"int80", int80},
-    {"capabilities", capabilities}, {"new_privileges", new_privileges}, {"unfiltered", unfiltered}, {NULL, NULL},
+    {"capabilities", capabilities}, {"new_privileges", new_privileges}, {"unfiltered", unfiltered}, {"take_pid", take_pid}, {NULL, NULL},
 };

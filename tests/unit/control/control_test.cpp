@@ -73,6 +73,7 @@ private:
         SBX_TRY(out.agent, sys::memfd("agent", "agent"));
         SBX_TRY(out.memory_dir, sys::memfd("memory", "memory"));
         SBX_TRY(out.cpu_dir, sys::memfd("cpu", "cpu"));
+        SBX_TRY(out.pids_dir, sys::memfd("pids", "pids"));
         out.frozen = true;
         return out;
     }
@@ -138,6 +139,7 @@ TEST_CASE("a create carries every value there and the descriptors back, in their
     spec.limits.disk_bytes = 7ULL << 33;
     spec.limits.pids = 99;
     spec.allow_root = false;
+    spec.profile = policies::Profile::debug;
     auto handle = f.run(f.client->create(spec, soon()));
     REQUIRE(handle);
     CHECK(handle->id == spec.id);
@@ -145,9 +147,11 @@ TEST_CASE("a create carries every value there and the descriptors back, in their
     CHECK(content(handle->agent) == "agent");
     CHECK(content(handle->memory_dir) == "memory");
     CHECK(content(handle->cpu_dir) == "cpu");
+    CHECK(content(handle->pids_dir) == "pids");
     CHECK(f.node.created.template_name == "host");
     CHECK(f.node.created.hostname == "box");
     CHECK_FALSE(f.node.created.allow_root);
+    CHECK(f.node.created.profile == policies::Profile::debug);
     policies::Limits sent = spec.limits;
     sent.output_bytes = policies::Limits{}.output_bytes;  // no business of the monitor
     CHECK(f.node.created.limits == sent);

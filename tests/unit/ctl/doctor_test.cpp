@@ -149,6 +149,9 @@ TEST_CASE("cgroup controllers are looked for where the mode has them") {
     host.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory");
     CHECK(host.of("cgroup.controller.pids") == Severity::fail);
     CHECK(host.of("cgroup.controller.memory") == Severity::ok);
+    host.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu memory pids");
+    CHECK(host.of("cgroup.controller.pids") == Severity::ok);
+    CHECK(host.of("cgroup.controller.io") == Severity::info);
     const std::string hybrid =
         "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup "
         "rw,relatime,cpu,cpuacct 0 0\n"

@@ -78,6 +78,7 @@ public:
         out.agent = std::move(pair->second);
         out.memory_dir = *sys::open(folder_, O_RDONLY | O_DIRECTORY);
         out.cpu_dir = *sys::open(folder_, O_RDONLY | O_DIRECTORY);
+        out.pids_dir = *sys::open(folder_, O_RDONLY | O_DIRECTORY);
         out.frozen = frozen;
         return out;
     }
