@@ -36,6 +36,10 @@ class Layers(unittest.TestCase):
         self.bad("isolation/init/main.cpp", '#include "sandboxd/core/sys.hpp"')
         self.bad("isolation/init/main.cpp", "#include <seccomp.h>")
         self.bad("sandboxd/monitor_main.cpp", '#include "isolation/init/table.hpp"')
+        self.good("isolation/probe/main.cpp", '#include "isolation/tested_walls.hpp"')
+        self.bad("isolation/probe/main.cpp", '#include "sandboxd/core/sys.hpp"')
+        self.bad("isolation/probe/main.cpp", "#include <seccomp.h>")
+        self.bad("sandboxd/attest/self_test.cpp", '#include "isolation/probe/report.hpp"')
 
     def test_allowed_includes_are_left_alone(self):
         self.good("fs/pool.cpp", '#include "isolation/mount_plan.hpp"')

@@ -68,9 +68,9 @@ public:
     [[nodiscard]] std::size_t groups() const {
         std::size_t count = 0;
         std::error_code ignored;
+        const std::string mine = "sandboxd-attest" + std::to_string(::getpid());
         for (std::filesystem::recursive_directory_iterator at{"/sys/fs/cgroup", ignored}, end; at != end; at.increment(ignored)) {
-            const std::string mine = "sandboxd-attest" + std::to_string(::getpid());
-            if (at->path().parent_path().filename() == mine && at->path().filename().string().size() == kIdLength) ++count;
+            if (at->is_directory(ignored) && at->path().parent_path().filename() == mine && at->path().filename().string().size() == kIdLength) ++count;
         }
         return count;
     }
