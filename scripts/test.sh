@@ -74,6 +74,7 @@ suite() { # suite PRESET LABEL [JOBS]: ctest by label, its report into $reports
 }
 
 timed "packages" install_missing "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
+[ "$quick" = yes ] || timed "graders of the attack suite" install_graders
 "$python" scripts/lib/leftovers.py save "$work/baseline.json"
 
 jobs="$(nproc)"
@@ -95,6 +96,8 @@ if [ "$quick" = no ]; then
     if try_build release && [ -d build/dev/tests ]; then
         export SANDBOXD_BIN_DIR="$PWD/build/release/bin"
         suite dev escape
+        say "-- attacks by class"
+        "$python" tests/escape/results.py build/dev/escape-results >&2 || true
         suite dev soak
         unset SANDBOXD_BIN_DIR
     fi

@@ -12,6 +12,8 @@ readonly BUILD_PACKAGES=(
 # What a running daemon uses: mkfs.btrfs for the pool, python3 as an interpreter in the `host` template.
 readonly RUN_PACKAGES=(btrfs-progs python3 curl)
 readonly TEST_PACKAGES=(catch2 python3-aiohttp iproute2 shellcheck)
+# Graders of the attack suite: what can't be installed is a skip with its reason, no failure.
+readonly GRADER_PACKAGES=(stress-ng trinity)
 readonly BENCH_PACKAGES=(bubblewrap crun runc socat)
 
 say() { printf '%s\n' "$*" >&2; }
@@ -83,6 +85,19 @@ install_missing() {
     say "packages: installing ${missing[*]}"
     apt_get install --no-install-recommends "${missing[@]}" >&2 ||
         die "apt-get could not install: ${missing[*]}. Is there a network, and a free disk? Try: apt-get install ${missing[*]}"
+}
+
+# install_graders: those that this machine's package lists know; what is missing is skipped by its tests, with the reason.
+install_graders() {
+    local known=() name
+    for name in "${GRADER_PACKAGES[@]}"; do
+        if installed "$name" || available "$name"; then
+            known+=("$name")
+        else
+            say "note: no package $name here: the tests that use it are skipped"
+        fi
+    done
+    [ "${#known[@]}" -eq 0 ] || install_missing "${known[@]}"
 }
 
 # jobs: as many compilers as the memory carries (a translation unit with Beast takes about 1.2 GiB).
