@@ -11,6 +11,7 @@
 #include "api/json.hpp"
 #include "api/paging.hpp"
 #include "api/request_body.hpp"
+#include "api/sandbox_ref.hpp"
 #include "sandboxd/engine/engine.hpp"
 
 namespace sandboxd::api {
@@ -33,6 +34,7 @@ constexpr std::array kCeilingFields{
           .max = kSecondsMax},
     Field{.name = "max_exec_ms", .type = Type::integer, .description = "The longest time of one program.", .min = 1, .max = kSecondsMax * 1000},
     Field{.name = "allow_root", .type = Type::boolean, .description = "Programs may run as the sandbox's root."},
+    Field{.name = "profile", .description = "The widest system call profile: strict, default or debug.", .values = kProfileNames},
 };
 constexpr Schema kCeilingSchema{"TenantLimits", kCeilingFields};
 
@@ -89,6 +91,9 @@ Result<policies::TenantLimits> parse_ceilings(const json& value, policies::Tenan
     out.creates_per_second = value.value("creates_per_second", out.creates_per_second);
     out.max_timeout_s = value.value("max_timeout_s", out.max_timeout_s);
     out.max_exec_ms = value.value("max_exec_ms", out.max_exec_ms);
+    if (value.contains("profile")) {
+        out.profile = policies::parse_profile(value["profile"].get_ref<const std::string&>()).value_or(out.profile);
+    }
     out.allow_root = value.value("allow_root", out.allow_root);
     return out;
 }
@@ -104,6 +109,7 @@ json ceilings_json(const policies::TenantLimits& of) {
         {"max_timeout_s", of.max_timeout_s},
         {"max_exec_ms", of.max_exec_ms},
         {"allow_root", of.allow_root},
+        {"profile", policies::to_string(of.profile)},
     };
 }
 

@@ -29,7 +29,7 @@ constexpr std::array kOwn{
 std::span<const Route> all_routes() {
     static const std::vector<Route> routes = [] {
         std::vector<Route> all;
-        for (const auto part : {run_routes(), sandbox_routes(), exec_routes(), files_routes(), usage_routes(), admin_routes(), operations_routes(),
+        for (const auto part : {run_routes(), sandbox_routes(), exec_routes(), files_routes(), usage_routes(), admin_routes(), attest_routes(), operations_routes(),
                                 std::span<const Route>{kOwn}}) {
             all.insert(all.end(), part.begin(), part.end());
         }

@@ -19,8 +19,8 @@ namespace {
 constexpr std::size_t kHeaderMax = 16 * 1024;
 constexpr std::size_t kBufferMax = 128 * 1024;  // a header, or what Beast reads ahead of a body
 constexpr auto kHandshake = std::chrono::seconds{10};
-constexpr auto kLinger = std::chrono::seconds{2};
-constexpr std::size_t kLingerBytes = 1 << 20;
+constexpr auto kLinger = std::chrono::seconds{5};
+constexpr std::size_t kLingerBytes = 256 << 20;
 constexpr auto kLook = std::chrono::seconds{1};
 
 bool has_hung_up(int fd) {

@@ -43,6 +43,14 @@ std::optional<std::pair<std::string, std::string>> failure_of(const engine::Exec
     return std::nullopt;
 }
 
+json denials_json(const std::vector<policies::Denial>& denials) {
+    json out = json::array();
+    for (const policies::Denial& one : denials) {
+        out.push_back({{"kind", one.kind}, {"what", one.what}, {"rule", one.rule}, {"hint", one.hint}, {"count", one.count}});
+    }
+    return out;
+}
+
 void add_figures(json& answer, const std::string& name, const engine::Output& output) {
     answer[name + "_bytes"] = output.size() + output.dropped();
     answer[name + "_truncated"] = output.truncated();
@@ -66,15 +74,17 @@ std::string exec_path(const SandboxId& sandbox, const ExecId& exec) {
 
 json exec_facts(engine::Exec& exec, const ExecFrame& frame) {
     const bool running = exec.status() == ExecStatus::running;
+    const policies::Denials denials = exec.denials();
     json answer = {
         {"sandbox_id", frame.sandbox.str()},
         {"exec_id", exec.id().str()},
         {"status", engine::to_string(exec.status())},
         {"exit_code", running ? json(nullptr) : json(exec.exit_code())},
         {"results", json::array()},
-        {"denials", json::array()},
+        {"denials", denials_json(denials.list)},
         {"usage", usage_json(frame.usage.value_or(exec.usage()))},
     };
+    if (denials.others > 0) answer["denials_unlisted"] = denials.others;
     if (exec.signal() != 0) answer["signal"] = exec.signal();
     add_figures(answer, "stdout", exec.out());
     add_figures(answer, "stderr", exec.err());

@@ -58,9 +58,9 @@ asio::awaitable<Result<std::uint64_t>> copy_output(Exchange& exchange, engine::O
 
 asio::awaitable<Result<void>> follow_to_end(Exchange& exchange, engine::Output& output, std::uint64_t offset, Latch& end) {
     auto copied = co_await copy_output(exchange, output, offset, std::numeric_limits<std::uint64_t>::max(), Consume::yes, end);
+    if (copied) co_return Result<void>{};  // the stream may end before the program; who follows is told of its end
     end.set();  // a copy that failed must not leave the other half waiting for the program
-    if (!copied) co_return std::move(copied).error();
-    co_return Result<void>{};
+    co_return std::move(copied).error();
 }
 
 asio::awaitable<Result<void>> end_with(engine::Exec& exec, Latch& end) {

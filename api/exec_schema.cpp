@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "api/json.hpp"
+#include "api/sandbox_ref.hpp"
 
 namespace sandboxd::api {
 
@@ -115,6 +116,17 @@ constexpr std::array kErrorFields{
 };
 constexpr Schema kProgramErrorSchema{"ProgramError", kErrorFields};
 
+constexpr std::array<std::string_view, 8> kDenialKinds{"syscall", "mount", "device", "memory", "pids", "disk", "file_limit", "output_cap"};
+
+constexpr std::array kDenialFields{
+    Field{.name = "kind", .required = true, .description = "What class of thing was refused.", .values = kDenialKinds},
+    Field{.name = "what", .required = true, .description = "What was asked for: a system call with the arguments that matter, or what there was no room for."},
+    Field{.name = "rule", .required = true, .description = "What refused it: seccomp:PROFILE or the limit with its value."},
+    Field{.name = "hint", .required = true, .description = "The field that allows it, or why nothing does."},
+    Field{.name = "count", .type = Type::integer, .required = true, .description = "How often; with output_cap: bytes.", .min = 1},
+};
+constexpr Schema kDenialSchema{"Denial", kDenialFields};
+
 constexpr std::array kAnswerFields{
     Field{.name = "sandbox_id", .required = true, .description = "Where it ran."},
     Field{.name = "exec_id", .required = true, .description = "Its id in that sandbox."},
@@ -130,7 +142,11 @@ constexpr std::array kAnswerFields{
     Field{.name = "stdout_path", .description = "Where all kept bytes can be read, when stdout here was cut."},
     Field{.name = "stderr_path", .description = "Where all kept bytes can be read, when stderr here was cut."},
     Field{.name = "results", .type = Type::any, .description = "Rich results of code in a context; empty for a program."},
-    Field{.name = "denials", .type = Type::any, .description = "What policy refused to the program."},
+    Field{.name = "denials", .type = Type::object_array, .required = true,
+          .description = "What was refused to the program and to what it started; at most 32 system calls are told apart. While it runs: "
+                         "system calls only, counted up to the last new kind.",
+          .max = 40, .object = &kDenialSchema},
+    Field{.name = "denials_unlisted", .type = Type::integer, .description = "Refused system calls beyond the list; absent when there are none."},
     Field{.name = "error", .type = Type::object, .description = "Present when the program failed.", .object = &kProgramErrorSchema},
     Field{.name = "usage", .type = Type::any, .required = true, .description = "Metered figures and cost."},
 };
@@ -145,6 +161,7 @@ constexpr auto kRunFields = join(std::array{
     Field{.name = "timeout_ms", .type = Type::integer, .description = "Wall-clock limit of the program. 0: the tenant's ceiling.", .min = 0,
           .max = kMsMax, .default_text = "60000"},
     Field{.name = "limits", .type = Type::object, .description = "Of the sandbox.", .object = &kLimitsSchema},
+    kProfileField,
     Field{.name = "network", .type = Type::any, .description = R"(What the sandbox can reach: "none".)", .default_text = "none"},
     Field{.name = "stdin", .type = Type::any, .description = R"(Text or {"base64": text} for the program's standard input.)"},
 }, kJsonEncoding);

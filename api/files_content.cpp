@@ -109,8 +109,12 @@ asio::awaitable<Result<void>> put_file(Exchange& exchange) {
     if (!before && before.error().errc() != Errc::not_found) co_return std::move(before).error();
     SBX_CO_TRY(const std::unique_ptr<engine::FileWriter> writer,
                co_await files.replace(path, mode, user, Deadline::after(kFileTimeout)));
-    // A body that breaks off leaves here: the writer goes uncommitted and the old file stays.
-    SBX_CO_CHECK(co_await receive_body(exchange, *writer));
+    auto received = co_await receive_body(exchange, *writer);
+    if (!received) {
+        // The old file stays. Who is told that the disk is full shall find the space again that this took.
+        co_await writer->discard(Deadline::after(kFileTimeout));
+        co_return std::move(received);
+    }
     SBX_CO_TRY(const engine::FileInfo info, co_await writer->commit(Deadline::after(kFileTimeout)));
     Response response = json_response(before ? 200 : 201, file_json(info));
     response.headers.emplace_back("ETag", etag_of(info));

@@ -31,20 +31,22 @@ asio::awaitable<Result<void>> get_health(Exchange& exchange) { co_return co_awai
 asio::awaitable<Result<void>> get_ready(Exchange& exchange) {
     const auto node = co_await exchange.engine().node_status();
     const bool cordoned = exchange.engine().cordoned();
-    if (node && !cordoned) co_return co_await exchange.respond(status_response("ready"));
+    const bool refusing = node && !node->refusal.empty();
+    if (node && !cordoned && !refusing) co_return co_await exchange.respond(status_response("ready"));
     std::string reasons;
     if (cordoned) reasons = "the node is cordoned or draining: new sandboxes are refused";
     if (!node) reasons += (reasons.empty() ? "" : "; ") + std::string{"the monitor does not answer: "} + node.error().message();
-    co_return Error{node ? Errc::draining : Errc::unavailable, "not ready", std::move(reasons)}
+    if (refusing) reasons += (reasons.empty() ? "" : "; ") + node->refusal;
+    co_return Error{node && !refusing ? Errc::draining : Errc::unavailable, "not ready", std::move(reasons)}
         .fact("cordoned", std::string{cordoned ? "true" : "false"})
-        .fact("node", std::string{node ? "up" : "down"});
+        .fact("node", std::string{!node ? "down" : refusing ? "refusing" : "up"});
 }
 
 asio::awaitable<Result<void>> get_metrics(Exchange& exchange) {
     auto node = co_await exchange.engine().node_status();
     std::optional<control::NodeStatus> status;
     if (node) status = *std::move(node);
-    const bool ready = status.has_value() && !exchange.engine().cordoned();
+    const bool ready = status.has_value() && status->refusal.empty() && !exchange.engine().cordoned();
     Response response;
     response.content_type = "text/plain; version=0.0.4; charset=utf-8";
     response.body = exchange.metrics().text(exchange.engine().stats(), status, ready);
@@ -55,7 +57,7 @@ constexpr std::array kRoutes{
     Route{.method = "GET", .pattern = "/healthz", .handler = get_health, .operation_id = "getHealth",
           .summary = "The process lives and answers.", .auth = Auth::none, .response = &kStatusSchema},
     Route{.method = "GET", .pattern = "/readyz", .handler = get_ready, .operation_id = "getReadiness",
-          .summary = "New sandboxes are taken. 503 with the reasons while the node is cordoned, drains or does not answer.",
+          .summary = "New sandboxes are taken. 503 with the reasons while the node is cordoned, drains, does not answer, or has a wall that does not hold.",
           .auth = Auth::none, .response = &kStatusSchema},
     Route{.method = "GET", .pattern = "/metrics", .handler = get_metrics, .operation_id = "getMetrics",
           .summary = "Figures in the Prometheus exposition format.", .auth = Auth::none, .response_type = "text/plain"},

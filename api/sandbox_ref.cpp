@@ -50,6 +50,12 @@ Result<engine::CreateRequest> parse_shape(const nlohmann::json& body, const poli
     if (body.contains("limits")) {
         SBX_TRY(request.limits, parse_limits(body["limits"], ceiling, request.limits));
     }
+    request.profile = std::min(request.profile, ceiling.profile);
+    if (body.contains("profile")) {
+        // One of the names that the schema allows.
+        request.profile = policies::parse_profile(body["profile"].get_ref<const std::string&>()).value_or(request.profile);
+        SBX_CHECK(policies::check_profile(request.profile, ceiling.profile));
+    }
     if (body.contains("network")) {
         SBX_TRY(request.network, parse_network(body["network"]));
     }

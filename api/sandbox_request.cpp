@@ -32,6 +32,7 @@ constexpr Field kOnTimeoutField{.name = "on_timeout", .description = "What happe
 constexpr std::array kCreateFields{
     Field{.name = "template", .description = "What it is made from; GET /v1/templates lists them.", .min = 1, .max = 128, .default_text = "host"},
     kLimitsField,
+    kProfileField,
     Field{.name = "network", .type = Type::any, .description = "What it can reach: \"none\" or {\"mode\": \"none\"}.", .default_text = "\"none\""},
     Field{.name = "env", .type = Type::string_map, .description = "Variables of every program in it; at most 128 KiB.", .max = 1024},
     kMetadataField,

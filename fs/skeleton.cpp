@@ -23,10 +23,12 @@ struct Folder {
     uid_t owner;
 };
 
-constexpr std::array<Folder, 25> kFolders{{
+constexpr std::array<Folder, 27> kFolders{{
     {"", 0755, 0},
     {"dev", 0755, 0},
     {"etc", 0755, 0},
+    {"etc/chromium.d", 0755, 0},
+    {"etc/pam.d", 0755, 0},
     {"home", 0755, 0},
     {"home/user", 0755, kUser},
     {"media", 0755, 0},
@@ -56,8 +58,16 @@ struct Text {
     const char* content;
 };
 
+// Root becomes anybody, nobody becomes root. Not the host's: those name modules and accounts of the
+// host, and a sandbox has no passwords to ask for.
+constexpr const char* kSwitchUser =
+    "auth sufficient pam_rootok.so\n"
+    "auth required pam_deny.so\n"
+    "account required pam_permit.so\n"
+    "session required pam_permit.so\n";
+
 // No "x" for a password: there is no shadow file, and "*" matches none.
-constexpr std::array<Text, 5> kTexts{{
+constexpr std::array<Text, 11> kTexts{{
     {"etc/passwd",
      "root:*:0:0:root:/root:/bin/bash\n"
      "daemon:*:1:1:daemon:/usr/sbin:/usr/sbin/nologin\n"
@@ -83,6 +93,19 @@ constexpr std::array<Text, 5> kTexts{{
      "services: files\n"
      "ethers: files\n"
      "rpc: files\n"},
+    {"etc/pam.d/su", kSwitchUser},
+    {"etc/pam.d/su-l", kSwitchUser},
+    {"etc/pam.d/runuser", kSwitchUser},
+    {"etc/pam.d/runuser-l", kSwitchUser},
+    {"etc/pam.d/other",
+     "auth required pam_deny.so\n"
+     "account required pam_deny.so\n"
+     "password required pam_deny.so\n"
+     "session required pam_deny.so\n"},
+    // Debian's wrapper of chromium sources what is in here, and ends when that is nothing.
+    {"etc/chromium.d/README",
+     "Flags for chromium. Its own sandbox can't be made inside this one, which takes its place: "
+     "--no-sandbox.\n"},
 }};
 
 struct Link {

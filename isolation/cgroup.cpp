@@ -9,6 +9,7 @@
 #include "isolation/cgroup_drivers.hpp"
 #include "isolation/cgroup_tree.hpp"
 #include "isolation/cgroup_unified.hpp"
+#include "isolation/device_policy.hpp"
 #include "sandboxd/core/sys.hpp"
 
 namespace sandboxd::isolation {
@@ -49,7 +50,7 @@ Result<std::string> ensure_root(const std::string& parent, const std::string& na
 // Before 5.11 a v1 memory group was flat unless told otherwise, and then the limit of work/ would
 // not hold its leaves.
 Result<void> make_hierarchical(const std::string& root) {
-    SBX_TRY(const CgroupFolder folder, CgroupFolder::open(root));
+    SBX_TRY(const CgroupFolder folder, CgroupFolder::find(root));
     if (!folder.has("memory.use_hierarchy")) return {};
     SBX_TRY(const std::string now, folder.read("memory.use_hierarchy"));
     if (now == "1") return {};
@@ -58,7 +59,7 @@ Result<void> make_hierarchical(const std::string& root) {
 
 // cgroup.kill is the only way to end a tree for certain: 5.14.
 Result<void> check_kill(const std::string& root) {
-    SBX_TRY(const CgroupFolder folder, CgroupFolder::open(root));
+    SBX_TRY(const CgroupFolder folder, CgroupFolder::find(root));
     for (const char* file : {"cgroup.kill", "cgroup.freeze"}) {
         if (!folder.has(file)) {
             return Error{Errc::incompatible, file,
@@ -68,13 +69,21 @@ Result<void> check_kill(const std::string& root) {
     return {};
 }
 
+// The device policy is the same for all sandboxes, so it stands once, at the daemon's own folder.
+Result<void> forbid_devices(const std::string& root, const CgroupConfig& config) {
+    SBX_TRY(const Fd folder, sys::open(root, O_RDONLY | O_DIRECTORY));
+    auto attached = attach_device_policy(folder.get(), allowed_devices());
+    if (attached || holds(config.allow_missing, "devices")) return {};
+    return missing("devices", attached.error().message());
+}
+
 Result<HybridRoots> hybrid_roots(const CgroupTree& tree, const CgroupConfig& config) {
     HybridRoots roots;
     roots.io_device = config.io_device;
     for (const std::string_view name : kV1Controllers) {
-        // blkio is asked for when a sandbox has an io limit; devices is the second wall behind
-        // nodev.
-        const bool optional = name == "blkio" || holds(config.allow_missing, name);
+        // blkio is asked for when a sandbox has an io limit; cgroup2 can do what devices does.
+        const bool optional =
+            name == "blkio" || name == "devices" || holds(config.allow_missing, name);
         if (tree.find(name) == nullptr && !optional) {
             return missing(name,
                            "mount the cgroup v1 hierarchy with \"" + std::string{name} + "\"");
@@ -83,6 +92,7 @@ Result<HybridRoots> hybrid_roots(const CgroupTree& tree, const CgroupConfig& con
     SBX_TRY(const std::string unified_parent, parent_folder(*tree.unified, config));
     SBX_TRY(roots.unified, ensure_root(unified_parent, config.root_name));
     SBX_CHECK(check_kill(roots.unified));
+    if (tree.find("devices") == nullptr) SBX_CHECK(forbid_devices(roots.unified, config));
     for (const CgroupHierarchy& hierarchy : tree.v1) {
         V1Root root;
         for (const std::string_view name : kV1Controllers) {
@@ -134,7 +144,7 @@ Result<V2Root> v2_root(const CgroupHierarchy& unified, const CgroupConfig& confi
     if (!config.parent.empty()) {
         SBX_TRY(parent, parent_folder(unified, config));
     }
-    SBX_TRY(const CgroupFolder folder, CgroupFolder::open(parent));
+    SBX_TRY(const CgroupFolder folder, CgroupFolder::find(parent));
     SBX_TRY(const std::vector<std::string> offered, words(folder, "cgroup.controllers"));
     for (const std::string_view name : kV2Controllers) {
         if (holds(offered, name)) {
@@ -147,7 +157,8 @@ Result<V2Root> v2_root(const CgroupHierarchy& unified, const CgroupConfig& confi
     SBX_CHECK(enable(folder, root.controllers));
     SBX_TRY(root.root, ensure_root(parent, config.root_name));
     SBX_CHECK(check_kill(root.root));
-    SBX_TRY(const CgroupFolder own, CgroupFolder::open(root.root));
+    SBX_CHECK(forbid_devices(root.root, config));
+    SBX_TRY(const CgroupFolder own, CgroupFolder::find(root.root));
     SBX_CHECK(enable(own, root.controllers));
     return root;
 }

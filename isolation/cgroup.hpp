@@ -32,7 +32,7 @@ class SandboxCgroup {
 public:
     virtual ~SandboxCgroup() = default;
 
-    // For clone3(CLONE_INTO_CGROUP): the unified init leaf.
+    // For clone3(CLONE_INTO_CGROUP): the unified init leaf. Valid until release().
     [[nodiscard]] virtual int clone_target() const = 0;
     // What the child needs to take its place before it runs anything. Borrowed, valid until settle().
     struct Entry {
@@ -42,6 +42,8 @@ public:
         // The sandbox's own folder in the unified tree: the root of its cgroup namespace, since that has to hold work/
         // too. Where cgroup2 is mounted with nsdelegate (systemd does), nothing moves out of a namespace's root.
         int namespace_root = -1;
+        // The same for v1, as open `tasks` files: where the one who makes the namespace goes, for no other to follow.
+        std::vector<int> namespace_tasks;
     };
     [[nodiscard]] virtual Entry entry() const = 0;
     // Once the child has its namespace, before it gets its plan: what has to wait until no process is in the sandbox's
@@ -50,13 +52,19 @@ public:
     // The same from outside, for a process that can't do its part (and gets no namespace). Can block, see entry().
     [[nodiscard]] virtual Result<void> enter_init(pid_t pid) = 0;
 
-    // Descriptors for the launch plan (leaf_*, join_procs); borrowed, valid while this lives.
+    // Descriptors for the launch plan (leaf_*, join_procs); borrowed, valid until release(); none after open().
     [[nodiscard]] virtual std::vector<std::pair<FdRole, int>> plan_fds() const = 0;
+
+    // After a launch, successful or not: closes the descriptors of clone_target() and plan_fds(). Everything below works
+    // without; a running sandbox costs no descriptor here.
+    virtual void release() noexcept = 0;
 
     // Folders whose counter files an unprivileged reader opens: the sandbox's own folder in the memory tree and in the
     // cpu accounting tree (the same one on v2). Leaves are "work/e<N>" below.
-    [[nodiscard]] virtual int memory_dir() const = 0;
-    [[nodiscard]] virtual int cpu_dir() const = 0;
+    [[nodiscard]] virtual Result<Fd> open_memory_dir() const = 0;
+    [[nodiscard]] virtual Result<Fd> open_cpu_dir() const = 0;
+    // The same in the pids tree (pids.events: the sandbox's, no leaves); where there is none, the memory folder.
+    [[nodiscard]] virtual Result<Fd> open_pids_dir() const = 0;
 
     // conflict, with the facts, when the workload uses more memory than the new limit and can't be shrunk.
     [[nodiscard]] virtual Result<void> set_limits(const CgroupLimits& limits) = 0;
@@ -65,8 +73,6 @@ public:
     [[nodiscard]] virtual Result<void> freeze(bool on) = 0;
     [[nodiscard]] virtual Result<void> kill() = 0;           // cgroup.kill: every process, also new forks
     [[nodiscard]] virtual Result<bool> populated() = 0;
-    // Becomes readable (POLLPRI) when `populated` changes: cgroup.events of the unified folder.
-    [[nodiscard]] virtual int events_fd() const = 0;
     // Removes every folder. EBUSY (errno) while a process is left.
     [[nodiscard]] virtual Result<void> remove() = 0;
 };

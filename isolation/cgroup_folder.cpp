@@ -12,29 +12,31 @@ namespace sandboxd::isolation {
 
 Result<CgroupFolder> CgroupFolder::make(std::string path) {
     SBX_CHECK(sys::mkdirat(AT_FDCWD, path.c_str(), 0755));
-    return open(std::move(path));
+    CgroupFolder folder{Fd{}, std::move(path)};
+    SBX_TRY(folder.fd_, folder.open_dir());
+    return folder;
 }
 
-Result<CgroupFolder> CgroupFolder::open(std::string path) {
-    SBX_TRY(Fd fd, sys::open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
-    return CgroupFolder{std::move(fd), std::move(path)};
+Result<CgroupFolder> CgroupFolder::find(std::string path) {
+    CgroupFolder folder{Fd{}, std::move(path)};
+    SBX_TRY([[maybe_unused]] const Fd there, folder.open_dir());
+    return folder;
 }
+
+Result<Fd> CgroupFolder::open_dir() const { return sys::open(path_, O_RDONLY | O_DIRECTORY | O_NOFOLLOW); }
 
 bool CgroupFolder::has(const char* file) const {
-    return static_cast<bool>(sys::statat(fd(), file));
+    return static_cast<bool>(sys::statat(AT_FDCWD, at(file).c_str()));
 }
 
 Result<std::string> CgroupFolder::read(const char* file) const {
-    auto text = sys::read_file_at(fd(), file);
-    if (!text) return std::move(text).error().with(path_);
-    while (text->ends_with('\n')) text->pop_back();
+    SBX_TRY(std::string text, sys::read_file(at(file)));
+    while (text.ends_with('\n')) text.pop_back();
     return text;
 }
 
 Result<void> CgroupFolder::write(const char* file, std::string_view value) const {
-    auto written = sys::write_control(fd(), file, value);
-    if (!written) return std::move(written).error().with(path_);
-    return {};
+    return sys::write_control(at(file), value);
 }
 
 Result<void> CgroupFolder::apply(const ControlWrites& writes) const {
@@ -47,15 +49,15 @@ Result<void> CgroupFolder::apply(const ControlWrites& writes) const {
 }
 
 Result<Fd> CgroupFolder::open_tasks() const {
-    return sys::openat(fd(), "tasks", O_WRONLY);
+    return sys::open(at("tasks"), O_WRONLY);
 }
 
 Result<void> CgroupFolder::delegate_to(uid_t id) const {
-    SBX_CHECK(sys::chownat(fd(), "", id, id));
+    SBX_CHECK(sys::chownat(AT_FDCWD, path_.c_str(), id, id));
     for (const char* file : {"cgroup.procs", "cgroup.subtree_control", "cgroup.threads", "tasks"}) {
-        auto given = sys::chownat(fd(), file, id, id);
+        auto given = sys::chownat(AT_FDCWD, at(file).c_str(), id, id);
         // Each version has its own two of the last three.
-        if (!given && !given.error().is_errno(ENOENT)) return std::move(given).error().with(path_);
+        if (!given && !given.error().is_errno(ENOENT)) return std::move(given).error();
     }
     return {};
 }

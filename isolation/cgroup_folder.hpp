@@ -10,16 +10,20 @@
 
 namespace sandboxd::isolation {
 
-// One folder of a cgroup file system, by descriptor. A resource; closing it leaves the folder.
+// One folder of a cgroup file system, by its path, which nobody but the daemon can rename. A descriptor of it is open
+// from make() until release(): a daemon with thousands of sandboxes can't hold one for each of their folders.
 class CgroupFolder {
 public:
     CgroupFolder() noexcept = default;
     // conflict when it exists.
     [[nodiscard]] static Result<CgroupFolder> make(std::string path);
-    [[nodiscard]] static Result<CgroupFolder> open(std::string path);
+    // Without a descriptor. ENOENT (errno) when it is not there.
+    [[nodiscard]] static Result<CgroupFolder> find(std::string path);
 
-    [[nodiscard]] bool valid() const noexcept { return fd_.valid(); }
-    [[nodiscard]] int fd() const noexcept { return fd_.get(); }
+    [[nodiscard]] bool valid() const noexcept { return !path_.empty(); }
+    [[nodiscard]] int fd() const noexcept { return fd_.get(); }  // -1 after release() and from find()
+    [[nodiscard]] Result<Fd> open_dir() const;
+    void release() noexcept { fd_.reset(); }
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
     [[nodiscard]] bool has(const char* file) const;
@@ -31,6 +35,7 @@ public:
     [[nodiscard]] Result<void> delegate_to(uid_t id) const;
 
 private:
+    [[nodiscard]] std::string at(const char* file) const { return path_ + '/' + file; }
     CgroupFolder(Fd fd, std::string path) : fd_{std::move(fd)}, path_{std::move(path)} {}
     Fd fd_;
     std::string path_;

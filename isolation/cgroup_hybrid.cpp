@@ -26,12 +26,14 @@ struct V1Group {
     CgroupFolder init;
     CgroupFolder work;
     Fd entry;  // tasks of where PID 1 goes; until settle()
-    Fd join;   // tasks of work/ for those without a leaf per exec
+    Fd above;  // tasks of the sandbox's own folder, where that is another; until settle()
+    Fd join;   // tasks of work/ for those without a leaf per exec; until release()
 
     [[nodiscard]] bool has(std::string_view name) const { return holds(controllers, name); }
     [[nodiscard]] bool leaves() const { return has("memory") || has("cpuacct"); }
     [[nodiscard]] Result<void> make(const std::string& path, const IdMap& ids);
-    [[nodiscard]] Result<void> open(const std::string& path);
+    [[nodiscard]] Result<void> find(const std::string& path);
+    void release() noexcept;
     [[nodiscard]] Result<void> limit_init() const;
 };
 
@@ -54,6 +56,7 @@ Result<void> V1Group::make(const std::string& path, const IdMap& ids) {
     SBX_TRY(init, CgroupFolder::make(path + "/init"));
     SBX_TRY(work, CgroupFolder::make(path + "/work"));
     SBX_TRY(entry, init.open_tasks());
+    SBX_TRY(above, top.open_tasks());
     if (leaves()) {
         SBX_CHECK(work.delegate_to(ids.init_id()));
     } else {
@@ -69,8 +72,8 @@ Result<void> V1Group::limit_init() const {
     return {};
 }
 
-Result<void> open_if_there(CgroupFolder& folder, const std::string& path) {
-    auto opened = CgroupFolder::open(path);
+Result<void> find_if_there(CgroupFolder& folder, const std::string& path) {
+    auto opened = CgroupFolder::find(path);
     if (opened) {
         folder = *std::move(opened);
     } else if (!opened.error().is_errno(ENOENT)) {
@@ -79,15 +82,16 @@ Result<void> open_if_there(CgroupFolder& folder, const std::string& path) {
     return {};
 }
 
-Result<void> V1Group::open(const std::string& path) {
-    SBX_CHECK(open_if_there(top, path));
+Result<void> V1Group::find(const std::string& path) {
+    SBX_CHECK(find_if_there(top, path));
     if (!top.valid() || !split) return {};
-    SBX_CHECK(open_if_there(init, path + "/init"));
-    SBX_CHECK(open_if_there(work, path + "/work"));
-    if (!leaves() && work.valid()) {
-        SBX_TRY(join, work.open_tasks());
-    }
-    return {};
+    SBX_CHECK(find_if_there(init, path + "/init"));
+    return find_if_there(work, path + "/work");
+}
+
+void V1Group::release() noexcept {
+    for (CgroupFolder* folder : {&top, &init, &work}) folder->release();
+    join.reset();
 }
 
 class HybridGroup final : public SandboxCgroup {
@@ -110,7 +114,7 @@ public:
 
     [[nodiscard]] Result<void> open() {
         bool found = false;
-        auto unified = UnifiedGroup::open(unified_path_);
+        auto unified = UnifiedGroup::find(unified_path_);
         if (unified) {
             unified_ = *std::move(unified);
             found = true;
@@ -118,7 +122,7 @@ public:
             return std::move(unified).error();
         }
         for (std::size_t i = 0; i < groups_.size(); ++i) {
-            SBX_CHECK(groups_[i].open(paths_[i]));
+            SBX_CHECK(groups_[i].find(paths_[i]));
             found = found || groups_[i].top.valid();
         }
         if (!found) return Error{Errc::not_found, "open cgroup", unified_path_};
@@ -129,13 +133,19 @@ public:
 
     [[nodiscard]] Entry entry() const override {
         Entry out;
-        for (const V1Group& group : groups_) out.tasks.push_back(group.entry.get());
+        for (const V1Group& group : groups_) {
+            out.tasks.push_back(group.entry.get());
+            if (group.above.valid()) out.namespace_tasks.push_back(group.above.get());
+        }
         out.namespace_root = unified_.top().fd();
         return out;
     }
 
     [[nodiscard]] Result<void> settle() override {
-        for (V1Group& group : groups_) group.entry.reset();
+        for (V1Group& group : groups_) {
+            group.entry.reset();
+            group.above.reset();
+        }
         return {};
     }
 
@@ -158,19 +168,28 @@ public:
                 out.emplace_back(FdRole::leaf_cpuacct, group.work.fd());
             } else if (group.join.valid()) {
                 out.emplace_back(FdRole::join_procs, group.join.get());
+                if (group.has("cpu")) out.emplace_back(FdRole::limits_cpu, group.work.fd());
             }
         }
         return out;
     }
 
-    [[nodiscard]] int memory_dir() const override { return top_of("memory"); }
-    [[nodiscard]] int cpu_dir() const override { return top_of("cpuacct"); }
+    void release() noexcept override {
+        unified_.release();
+        for (V1Group& group : groups_) group.release();
+    }
+
+    [[nodiscard]] Result<Fd> open_memory_dir() const override { return open_top("memory"); }
+    [[nodiscard]] Result<Fd> open_cpu_dir() const override { return open_top("cpuacct"); }
+    [[nodiscard]] Result<Fd> open_pids_dir() const override {
+        const bool counted = std::any_of(groups_.begin(), groups_.end(), [](const V1Group& group) { return group.has("pids"); });
+        return open_top(counted ? "pids" : "memory");
+    }
 
     [[nodiscard]] Result<void> set_limits(const CgroupLimits& limits) override;
     [[nodiscard]] Result<void> freeze(bool on) override { return unified_.freeze(on); }
     [[nodiscard]] Result<void> kill() override { return unified_.kill(); }
     [[nodiscard]] Result<bool> populated() override { return unified_.populated(); }
-    [[nodiscard]] int events_fd() const override { return unified_.events_fd(); }
 
     // The unified folder goes last: it is what kill() needs as long as anything is left.
     [[nodiscard]] Result<void> remove() override {
@@ -184,11 +203,11 @@ private:
         return set_limits(limits);
     }
 
-    [[nodiscard]] int top_of(std::string_view controller) const {
+    [[nodiscard]] Result<Fd> open_top(std::string_view controller) const {
         for (const V1Group& group : groups_) {
-            if (group.has(controller)) return group.top.fd();
+            if (group.has(controller)) return group.top.open_dir();
         }
-        return -1;
+        return Error{Errc::incompatible, "cgroup", "no hierarchy has " + std::string{controller}};
     }
 
     [[nodiscard]] Result<void> limit_memory(const CgroupFolder& work, std::uint64_t bytes) const;

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "isolation/device_policy.hpp"
+
 namespace sandboxd::isolation {
 
 namespace {
@@ -85,17 +87,9 @@ ControlWrites v1_io_writes(std::uint64_t bytes_per_second, dev_t device) {
 
 ControlWrites v1_device_writes() {
     ControlWrites out{{"devices.deny", "a"}};
-    for (const char* rule : {"c 1:3 rw",    // null
-                             "c 1:5 rw",    // zero
-                             "c 1:7 rw",    // full
-                             "c 1:8 rw",    // random
-                             "c 1:9 rw",    // urandom
-                             "c 5:0 rw",    // tty
-                             "c 5:2 rw",    // ptmx
-                             "c 136:* rw",  // pts; eight majors, 1,048,576 terminals
-                             "c 137:* rw", "c 138:* rw", "c 139:* rw", "c 140:* rw", "c 141:* rw",
-                             "c 142:* rw", "c 143:* rw"}) {
-        out.push_back({"devices.allow", rule});
+    for (const AllowedDevice& device : allowed_devices()) {
+        const std::string minor = device.minor ? std::to_string(*device.minor) : "*";
+        out.push_back({"devices.allow", "c " + std::to_string(device.major) + ":" + minor + " rw"});
     }
     return out;
 }

@@ -33,8 +33,7 @@ enum class MemoryChange { grow, shrink };
 [[nodiscard]] ControlWrites pids_writes(std::uint32_t pids);
 // bytes_per_second 0: no limit.
 [[nodiscard]] ControlWrites v1_io_writes(std::uint64_t bytes_per_second, dev_t device);
-// Nothing, then null zero full random urandom tty ptmx and the pseudo terminals: no mknod, so a GPU
-// needs its own line.
+// Nothing, then what device_policy.hpp allows.
 [[nodiscard]] ControlWrites v1_device_writes();
 
 [[nodiscard]] ControlWrites v2_memory_writes(std::uint64_t bytes);

@@ -51,18 +51,19 @@ Result<void> UnifiedGroup::build(const std::string& path, const IdMap& ids) {
     SBX_CHECK(work_.delegate_to(ids.init_id()));
     // Moving init -> work/e1 asks for the right to write cgroup.procs of the nearest group above
     // both.
-    SBX_CHECK(sys::chownat(top_.fd(), "cgroup.procs", ids.init_id(), ids.init_id()));
-    SBX_TRY(events_, sys::openat(top_.fd(), "cgroup.events", O_RDONLY));
-    return {};
+    return sys::chownat(top_.fd(), "cgroup.procs", ids.init_id(), ids.init_id());
 }
 
-Result<UnifiedGroup> UnifiedGroup::open(const std::string& path) {
+void UnifiedGroup::release() noexcept {
+    for (CgroupFolder* folder : {&top_, &init_, &work_}) folder->release();
+}
+
+Result<UnifiedGroup> UnifiedGroup::find(const std::string& path) {
     UnifiedGroup group;
-    SBX_TRY(group.top_, CgroupFolder::open(path));
-    SBX_TRY(group.events_, sys::openat(group.top_.fd(), "cgroup.events", O_RDONLY));
+    SBX_TRY(group.top_, CgroupFolder::find(path));
     for (auto [folder, name] :
          {std::pair{&group.init_, "/init"}, std::pair{&group.work_, "/work"}}) {
-        auto opened = CgroupFolder::open(path + name);
+        auto opened = CgroupFolder::find(path + name);
         if (opened) {
             *folder = *std::move(opened);
         } else if (!opened.error().is_errno(ENOENT)) {
@@ -86,7 +87,7 @@ Result<void> UnifiedGroup::freeze(bool on) const {
 // last read.
 Result<void> UnifiedGroup::wait_frozen(bool on) const {
     const Deadline deadline = Deadline::after(kFreezePatience);
-    SBX_TRY(const Fd events, sys::openat(top_.fd(), "cgroup.events", O_RDONLY));
+    SBX_TRY(const Fd events, sys::open(top_.path() + "/cgroup.events", O_RDONLY));
     for (;;) {
         std::array<char, 256> text{};
         const ssize_t size = ::pread(events.get(), text.data(), text.size(), 0);

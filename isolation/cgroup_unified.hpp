@@ -15,12 +15,12 @@ public:
     UnifiedGroup() noexcept = default;
     // On failure nothing is left.
     [[nodiscard]] static Result<UnifiedGroup> make(const std::string& path, const IdMap& ids);
-    [[nodiscard]] static Result<UnifiedGroup> open(const std::string& path);
+    [[nodiscard]] static Result<UnifiedGroup> find(const std::string& path);
 
     [[nodiscard]] const CgroupFolder& top() const noexcept { return top_; }
     [[nodiscard]] const CgroupFolder& init() const noexcept { return init_; }
     [[nodiscard]] const CgroupFolder& work() const noexcept { return work_; }
-    [[nodiscard]] int events_fd() const noexcept { return events_.get(); }
+    void release() noexcept;
 
     [[nodiscard]] Result<void> freeze(bool on) const;
     [[nodiscard]] Result<void> kill() const;
@@ -33,7 +33,6 @@ private:
     CgroupFolder top_;
     CgroupFolder init_;
     CgroupFolder work_;
-    Fd events_;
 };
 
 // One path component that can't be taken for something else: [A-Za-z0-9_-][A-Za-z0-9_.-]*, at most

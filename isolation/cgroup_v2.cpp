@@ -25,7 +25,7 @@ public:
     }
 
     [[nodiscard]] Result<void> open() {
-        auto opened = UnifiedGroup::open(path_);
+        auto opened = UnifiedGroup::find(path_);
         if (!opened && opened.error().is_errno(ENOENT))
             return Error{Errc::not_found, "open cgroup", path_};
         if (!opened) return std::move(opened).error();
@@ -36,7 +36,7 @@ public:
     }
 
     [[nodiscard]] int clone_target() const override { return unified_.init().fd(); }
-    [[nodiscard]] Entry entry() const override { return {{}, unified_.top().fd()}; }
+    [[nodiscard]] Entry entry() const override { return {{}, unified_.top().fd(), {}}; }
     [[nodiscard]] Result<void> settle() override;
 
     [[nodiscard]] Result<void> enter_init(pid_t pid) override {
@@ -48,8 +48,11 @@ public:
         return {{FdRole::leaf_unified, unified_.work().fd()}};
     }
 
-    [[nodiscard]] int memory_dir() const override { return unified_.top().fd(); }
-    [[nodiscard]] int cpu_dir() const override { return unified_.top().fd(); }
+    void release() noexcept override { unified_.release(); }
+
+    [[nodiscard]] Result<Fd> open_memory_dir() const override { return unified_.top().open_dir(); }
+    [[nodiscard]] Result<Fd> open_cpu_dir() const override { return unified_.top().open_dir(); }
+    [[nodiscard]] Result<Fd> open_pids_dir() const override { return unified_.top().open_dir(); }
 
     [[nodiscard]] Result<void> set_limits(const CgroupLimits& limits) override {
         SBX_CHECK(check_limits(limits));
@@ -62,7 +65,6 @@ public:
     [[nodiscard]] Result<void> freeze(bool on) override { return unified_.freeze(on); }
     [[nodiscard]] Result<void> kill() override { return unified_.kill(); }
     [[nodiscard]] Result<bool> populated() override { return unified_.populated(); }
-    [[nodiscard]] int events_fd() const override { return unified_.events_fd(); }
     [[nodiscard]] Result<void> remove() override { return remove_folders(path_); }
 
 private:

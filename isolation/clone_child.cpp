@@ -50,7 +50,7 @@ private:
 };
 
 constexpr std::uint64_t kNamespaces = CLONE_NEWUSER | CLONE_NEWNS | CLONE_NEWPID | CLONE_NEWNET |
-                                      CLONE_NEWIPC | CLONE_NEWUTS | CLONE_NEWTIME;
+                                      CLONE_NEWIPC | CLONE_NEWUTS;
 
 }  // namespace
 

@@ -28,7 +28,7 @@ constexpr std::chrono::seconds kDeathPatience{10};
 struct Launching {
     ClonedChild child;
     Fd socket;
-    std::vector<Fd> mounts;  // until the plan that carries them is sent
+    JailMounts mounts;  // until the plan that carries them is sent
 
     Launching() noexcept = default;
     Launching(Launching&&) noexcept = default;
@@ -65,6 +65,12 @@ Result<ChildEnds> child_ends(const JailSpec& spec, int socket) {
         SBX_TRY(ends.plan.tasks[ends.plan.task_count], ends.take(fd));
         ++ends.plan.task_count;
     }
+    if (entry.namespace_tasks.size() > kMaxEntryFds)
+        return Error{Errc::invalid_argument, "launch", "too many cgroup hierarchies"};
+    for (const int fd : entry.namespace_tasks) {
+        SBX_TRY(ends.plan.above[ends.plan.above_count], ends.take(fd));
+        ++ends.plan.above_count;
+    }
     return ends;
 }
 
@@ -90,7 +96,11 @@ Result<Fd> map_ids(pid_t pid, const IdMap& ids) {
 
 Result<void> prepare(Launching& launching, const JailSpec& spec) {
     SBX_TRY(const Fd userns, map_ids(launching.child.pid, spec.ids));
-    SBX_TRY(launching.mounts, clone_mounts(spec.mounts, userns.get()));
+    SBX_TRY(launching.mounts.trees, clone_mounts(spec.mounts, userns.get()));
+    SBX_CHECK(add_tmpfs(launching.mounts, userns.get(), spec.shm_bytes, shm_inodes(spec.shm_bytes)));
+    if (spec.sudo_client >= 0) {
+        SBX_TRY(launching.mounts.sudo_client, clone_program(spec.sudo_client));
+    }
     constexpr std::array<std::byte, 1> kGo{std::byte{'g'}};
     return sys::send_message(launching.socket.get(), kGo);
 }
@@ -149,14 +159,14 @@ Result<void> check_entered(const Answer& answer) {
     return Error{Errc::protocol_error, "jail set-up", "unexpected message before the plan"};
 }
 
-Result<void> check_ready(const Answer& answer) {
+Result<Walls> check_ready(const Answer& answer) {
     wire::Reader reader{answer.bytes.data(), answer.size};
     SetupReport report;
     if (!reader(report) || !reader.done()) {
         return Error{Errc::protocol_error, "jail set-up", "malformed report of the init"};
     }
     if (report.error != 0) return stage_failed(stage_name(report.stage), report.error);
-    if (report.stage == Stage::ready) return {};
+    if (report.stage == Stage::ready) return report.walls;
     return Error{
         Errc::protocol_error, "jail set-up",
         std::string{"the init stopped at stage "} + stage_name(report.stage) + " without an error"};
@@ -165,11 +175,11 @@ Result<void> check_ready(const Answer& answer) {
 Result<void> send_plan(Launching& launching, const JailSpec& spec) {
     SBX_TRY(const EncodedPlan plan, encode_plan(spec, launching.mounts));
     SBX_CHECK(sys::send_message(launching.socket.get(), plan.bytes, plan.fds));
-    launching.mounts.clear();
+    launching.mounts = {};
     return {};
 }
 
-asio::awaitable<Result<void>> follow(Launching& launching, const JailSpec& spec,
+asio::awaitable<Result<Walls>> follow(Launching& launching, const JailSpec& spec,
                                      Deadline deadline) {
     SBX_CO_CHECK(prepare(launching, spec));
     auto first = co_await next_answer(launching.socket.get(), deadline);
@@ -202,6 +212,7 @@ asio::awaitable<void> end(Launching& launching) {
 
 struct Jail::Impl {
     sys::ProcessIdentity identity;
+    Walls walls;
     Fd pidfd;
     bool ours = false;  // to reap
 };
@@ -224,6 +235,7 @@ asio::awaitable<Result<Jail>> Jail::launch(JailSpec spec, Deadline deadline) {
     }
     auto impl = std::make_unique<Impl>();
     impl->identity = *identity;
+    impl->walls = *ready;
     impl->pidfd = std::move(launching.child.pidfd);
     impl->ours = true;
     co_return Jail{std::move(impl)};
@@ -243,6 +255,9 @@ Jail::~Jail() = default;
 
 const sys::ProcessIdentity& Jail::init() const noexcept {
     return impl_->identity;
+}
+Walls Jail::walls() const noexcept {
+    return impl_->walls;
 }
 int Jail::pidfd() const noexcept {
     return impl_->pidfd.get();

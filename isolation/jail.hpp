@@ -29,6 +29,9 @@ struct JailSpec {
     std::vector<Rlimit> rlimits;  // empty: default_rlimits()
     int init_binary = -1;      // O_PATH of sandbox-init
     int agent_listener = -1;   // bound and listening
+    int cpu_info = -1;         // memfd with the host's /proc/cpuinfo; -1: the jail sees none
+    int sudo_client = -1;      // O_PATH of sandbox-sudo; -1: the jail has no `sudo`
+    std::uint32_t first_cpu = 0;  // where in the list of this machine's CPUs the sandbox's begin
     SandboxCgroup* cgroup = nullptr;
     const SeccompFilters* seccomp = nullptr;
 };
@@ -52,6 +55,8 @@ public:
 
     [[nodiscard]] const sys::ProcessIdentity& init() const noexcept;
     [[nodiscard]] int pidfd() const noexcept;
+    // What the init reported; of an adopted jail nothing is known here.
+    [[nodiscard]] Walls walls() const noexcept;
     // Completes when PID 1 is gone; reaps it when it is our child. Cancelling leaves the jail running.
     asio::awaitable<Result<void>> wait(Deadline deadline);
 

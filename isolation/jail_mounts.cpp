@@ -3,7 +3,11 @@
 #include <fcntl.h>
 #include <linux/mount.h>
 
+#include <array>
 #include <cerrno>
+#include <span>
+#include <string>
+#include <utility>
 
 #include "sandboxd/core/log.hpp"
 #include "sandboxd/core/sys.hpp"
@@ -32,7 +36,60 @@ Result<Fd> clone_mount(const MountSource& source, int userns) {
                      "or xfs (tmpfs from 6.3 on)"};
 }
 
+Result<bool> map_into(const Fd& mount, int userns) {
+    auto mapped = sys::mount_setattr(mount.get(), 0, 0, userns);
+    if (mapped) return true;
+    if (mapped.error().is_errno(EINVAL)) return false;
+    return std::move(mapped).error();
+}
+
 }  // namespace
+
+Result<void> add_tmpfs(JailMounts& mounts, int userns, std::uint64_t shm_bytes,
+                       std::uint32_t shm_inodes) {
+    constexpr unsigned kAttributes = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+    using Options = std::array<std::pair<const char*, std::string>, 3>;
+    const Options stage{{{"size", "1m"}, {"nr_inodes", "2k"}, {"mode", "0700"}}};
+    SBX_TRY(Fd staged, sys::new_tmpfs(stage, kAttributes));
+    SBX_TRY(const bool can, map_into(staged, userns));
+    if (!can) return {};
+    const Options shared{{{"size", std::to_string(shm_bytes)},
+                          {"nr_inodes", std::to_string(shm_inodes)},
+                          {"mode", "1777"}}};
+    SBX_TRY(mounts.shm, sys::new_tmpfs(shared, kAttributes));
+    SBX_TRY(const bool too, map_into(mounts.shm, userns));
+    if (!too) return Error{Errc::internal, "mount_setattr", "id-maps one tmpfs and not another"};
+    mounts.stage = std::move(staged);
+    return {};
+}
+
+Result<HiddenProgram> hide_program(int program) {
+    const std::array<std::pair<const char*, std::string>, 2> options{
+        {{"nr_inodes", "2"}, {"mode", "0755"}}};
+    HiddenProgram out;
+    SBX_TRY(out.mount, sys::new_tmpfs(options, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV));
+    SBX_TRY(const Fd from, sys::open("/proc/self/fd/" + std::to_string(program), O_RDONLY));
+    {
+        SBX_TRY(const Fd to, sys::openat(out.mount.get(), "program", O_WRONLY | O_CREAT | O_EXCL, 0755));
+        std::array<std::byte, 65536> buffer;
+        for (;;) {
+            SBX_TRY(const std::size_t n, sys::read_some(from.get(), buffer));
+            if (n == 0) break;
+            SBX_CHECK(sys::write_all(to.get(), std::span{buffer}.first(n)));
+        }
+        SBX_CHECK(sys::chmod("/proc/self/fd/" + std::to_string(to.get()), 0755));
+    }
+    SBX_TRY(out.file, sys::openat(out.mount.get(), "program", O_PATH));
+    if (clone_program(out.file.get())) return out;
+    SBX_TRY(out.file, sys::dup(program));
+    return out;
+}
+
+Result<Fd> clone_program(int file) {
+    SBX_TRY(Fd tree, sys::clone_tree(file, ""));
+    SBX_CHECK(sys::mount_setattr(tree.get(), MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_RDONLY, 0));
+    return tree;
+}
 
 Result<std::vector<Fd>> clone_mounts(const MountPlan& plan, int userns) {
     std::vector<Fd> out;

@@ -23,11 +23,6 @@ Error invalid(const char* detail) {
     return Error{Errc::invalid_argument, "launch", detail};
 }
 
-// An inode of tmpfs costs about 1 KiB of kernel memory, so they are bounded with the bytes.
-std::uint32_t shm_inodes(std::uint64_t bytes) {
-    return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(bytes / 4096, 1024, 65536));
-}
-
 Result<void> check_mounts(const MountPlan& plan) {
     const auto& sources = plan.sources;
     if (sources.size() < 2 || sources[0].role != FdRole::upper_mount ||
@@ -86,7 +81,11 @@ Result<void> check_spec(const JailSpec& spec) {
     return check_mounts(spec.mounts);
 }
 
-Result<EncodedPlan> encode_plan(const JailSpec& spec, const std::vector<Fd>& mounts) {
+std::uint32_t shm_inodes(std::uint64_t bytes) {
+    return static_cast<std::uint32_t>(std::clamp<std::uint64_t>(bytes / 4096, 1024, 65536));
+}
+
+Result<EncodedPlan> encode_plan(const JailSpec& spec, const JailMounts& mounts) {
     const std::vector<Rlimit> rlimits = spec.rlimits.empty() ? default_rlimits() : spec.rlimits;
     LaunchPlan plan;
     plan.hostname = spec.hostname;
@@ -97,10 +96,12 @@ Result<EncodedPlan> encode_plan(const JailSpec& spec, const std::vector<Fd>& mou
     plan.max_user_inotify_instances = kInotifyInstances;
     plan.max_user_inotify_watches = kInotifyWatches;
     plan.oom_score_adj = kOomScoreAdj;
+    plan.first_cpu = spec.first_cpu;
     plan.rlimit_count = static_cast<std::uint32_t>(rlimits.size());
     std::copy(rlimits.begin(), rlimits.end(), plan.rlimits);
     plan.seccomp_arguments = spec.seccomp->arguments;
     plan.seccomp_names = spec.seccomp->names;
+    plan.seccomp_refusals = spec.seccomp->refusals;
 
     EncodedPlan out;
     std::string roles;
@@ -109,13 +110,17 @@ Result<EncodedPlan> encode_plan(const JailSpec& spec, const std::vector<Fd>& mou
         out.fds.push_back(fd);
     };
     std::size_t binds = 0;
-    for (std::size_t i = 0; i < mounts.size(); ++i) {
+    for (std::size_t i = 0; i < mounts.trees.size(); ++i) {
         const MountSource& source = spec.mounts.sources[i];
-        pass(source.role, mounts[i].get());
+        pass(source.role, mounts.trees[i].get());
         if (source.role == FdRole::bind_mount) plan.binds[binds++] = source.target;
     }
     pass(FdRole::agent_listener, spec.agent_listener);
     for (const auto& [role, fd] : spec.cgroup->plan_fds()) pass(role, fd);
+    if (spec.cpu_info >= 0) pass(FdRole::cpu_info, spec.cpu_info);
+    if (mounts.stage.valid()) pass(FdRole::stage_mount, mounts.stage.get());
+    if (mounts.shm.valid()) pass(FdRole::shm_mount, mounts.shm.get());
+    if (mounts.sudo_client.valid()) pass(FdRole::sudo_client, mounts.sudo_client.get());
     if (out.fds.size() > sys::kMaxFdsPerMessage)
         return invalid("too many layers: squash the template");
     plan.fd_roles = roles;

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "isolation/jail.hpp"
+#include "isolation/jail_mounts.hpp"
 #include "sandboxd/core/fd.hpp"
 
 namespace sandboxd::isolation {
@@ -16,7 +17,8 @@ struct EncodedPlan {
 
 // invalid_argument, before anything is started, for a spec that no init could carry out.
 [[nodiscard]] Result<void> check_spec(const JailSpec& spec);
-// `mounts`: one descriptor per source of the spec's mount plan, in order.
-[[nodiscard]] Result<EncodedPlan> encode_plan(const JailSpec& spec, const std::vector<Fd>& mounts);
+[[nodiscard]] Result<EncodedPlan> encode_plan(const JailSpec& spec, const JailMounts& mounts);
+// An inode of tmpfs costs about 1 KiB of kernel memory, so they are bounded with the bytes.
+[[nodiscard]] std::uint32_t shm_inodes(std::uint64_t bytes);
 
 }  // namespace sandboxd::isolation

@@ -1,7 +1,10 @@
 #include "isolation/seccomp.hpp"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <seccomp.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -10,9 +13,11 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <thread>
 #include <vector>
 
-#include "isolation/seccomp_profile.hpp"
+#include "isolation/refusal_rules.hpp"
+#include "policies/seccomp_profile.hpp"
 #include "sandboxd/core/fd.hpp"
 #include "sandboxd/core/sys.hpp"
 
@@ -20,6 +25,9 @@ namespace sandboxd::isolation {
 
 namespace {
 
+using policies::SeccompArgumentRule;
+using policies::SeccompCondition;
+using policies::SeccompProfile;
 using Filter = std::unique_ptr<void, void (*)(scmp_filter_ctx)>;
 using Conjunction = std::vector<scmp_arg_cmp>;
 
@@ -95,12 +103,16 @@ Result<void> add(const Filter& filter, std::uint32_t action, const std::string& 
     return {};
 }
 
-Result<std::string> names_program(const SeccompProfile& profile) {
+std::uint32_t refusal_action(int error, bool noted, Refusals refusals) {
+    return noted && refusals == Refusals::noted ? SCMP_ACT_NOTIFY : errno_action(error);
+}
+
+Result<std::string> names_program(const SeccompProfile& profile, Refusals refusals) {
     const std::uint32_t otherwise = errno_action(profile.default_error);
     SBX_TRY(const Filter filter, new_filter(otherwise));
     for (const std::string& name : profile.allow) SBX_CHECK(add(filter, SCMP_ACT_ALLOW, name, {}));
     for (const SeccompProfile::Refused& refused : profile.refused) {
-        const std::uint32_t action = errno_action(refused.error);
+        const std::uint32_t action = refusal_action(refused.error, refused.noted, refusals);
         // What is the default anyway takes no rule (libseccomp refuses one), but its name has to be
         // right.
         if (action == otherwise) {
@@ -154,7 +166,7 @@ std::optional<Conjunction> both(const Conjunction& row, const scmp_arg_cmp& more
     return out;
 }
 
-Result<void> add_argument_rule(const Filter& filter, const SeccompArgumentRule& rule) {
+Result<void> add_argument_rule(const Filter& filter, const SeccompArgumentRule& rule, Refusals refusals) {
     std::vector<Conjunction> rows{{}};
     for (const SeccompCondition& condition : rule.all) {
         std::vector<Conjunction> next;
@@ -169,25 +181,111 @@ Result<void> add_argument_rule(const Filter& filter, const SeccompArgumentRule& 
         return Error{Errc::invalid_argument, "seccomp profile",
                      "a rule of " + rule.syscall + " never matches"};
     for (const Conjunction& row : rows)
-        SBX_CHECK(add(filter, errno_action(rule.error), rule.syscall, row));
+        SBX_CHECK(add(filter, refusal_action(rule.error, rule.noted, refusals), rule.syscall, row));
     return {};
 }
 
-Result<std::string> arguments_program(const SeccompProfile& profile) {
+Result<std::string> arguments_program(const SeccompProfile& profile, Refusals refusals) {
     SBX_TRY(const Filter filter, new_filter(SCMP_ACT_ALLOW));
     for (const SeccompArgumentRule& rule : profile.arguments)
-        SBX_CHECK(add_argument_rule(filter, rule));
+        SBX_CHECK(add_argument_rule(filter, rule, refusals));
+    if (refusals == Refusals::silent) return program_of(filter);
+    for (const SeccompProfile::Refused& refused : profile.refused) {
+        if (refused.noted) SBX_CHECK(add(filter, SCMP_ACT_NOTIFY, refused.syscall, {}));
+    }
     return program_of(filter);
+}
+
+// Arguments that say what was asked for, of calls that are refused whatever they are.
+struct Telling {
+    std::string_view syscall;
+    std::uint8_t shown[2];
+};
+constexpr std::array kTelling{Telling{"ptrace", {0, kNoArgument}},    Telling{"bpf", {0, kNoArgument}},
+                              Telling{"unshare", {0, kNoArgument}},   Telling{"setns", {1, kNoArgument}},
+                              Telling{"keyctl", {0, kNoArgument}},    Telling{"socket", {0, 1}},
+                              Telling{"mknod", {1, kNoArgument}},     Telling{"mknodat", {2, kNoArgument}}};
+
+void show_arguments(const std::string& syscall, RefusalRule& rule) {
+    for (std::size_t i = 0; i < rule.conditions; ++i) rule.shown[i] = rule.all[i].arg;
+    if (rule.shown[0] == rule.shown[1]) rule.shown[1] = kNoArgument;
+    if (rule.conditions > 0) return;
+    for (const Telling& telling : kTelling) {
+        if (telling.syscall == syscall) std::copy(std::begin(telling.shown), std::end(telling.shown), rule.shown);
+    }
+}
+
+RefusalRule::Condition table_condition(const SeccompCondition& from) {
+    RefusalRule::Condition out;
+    out.mask = from.mask;
+    out.value = from.value;
+    out.arg = static_cast<std::uint8_t>(from.arg);
+    out.op = from.op == SeccompCondition::Op::eq   ? RefusalRule::Op::eq
+             : from.op == SeccompCondition::Op::ne ? RefusalRule::Op::ne
+                                                   : RefusalRule::Op::gt;
+    return out;
+}
+
+Result<void> append_rule(std::string& table, const std::string& syscall, int error, const std::vector<SeccompCondition>& all) {
+    SBX_TRY(const int number, number_of(syscall));
+    // Negative: a call that this architecture does not have.
+    if (number < 0) return {};
+    RefusalRule rule;
+    rule.number = static_cast<std::uint16_t>(number);
+    rule.error = static_cast<std::uint16_t>(error);
+    for (const SeccompCondition& condition : all) rule.all[rule.conditions++] = table_condition(condition);
+    show_arguments(syscall, rule);
+    table.append(reinterpret_cast<const char*>(&rule), sizeof rule);
+    return {};
+}
+
+Result<std::string> refusal_table(const SeccompProfile& profile) {
+    std::string out;
+    for (const SeccompArgumentRule& rule : profile.arguments) {
+        if (rule.noted) SBX_CHECK(append_rule(out, rule.syscall, rule.error, rule.all));
+    }
+    for (const SeccompProfile::Refused& refused : profile.refused) {
+        if (refused.noted) SBX_CHECK(append_rule(out, refused.syscall, refused.error, {}));
+    }
+    return out;
+}
+
+// Between the first filter and the program, the init's child loads the second one, hands over its listener, says what
+// failed, and execs.
+Result<void> check_startable(const SeccompProfile& profile) {
+    for (const char* name : {"seccomp", "sendmsg", "close", "write", "execve", "exit_group"}) {
+        if (std::find(profile.allow.begin(), profile.allow.end(), name) == profile.allow.end()) {
+            return Error{Errc::invalid_argument, "seccomp profile",
+                         "allow: " + std::string{name} + " is missing: no program could be started without it"};
+        }
+    }
+    return {};
 }
 
 }  // namespace
 
-Result<SeccompFilters> compile_seccomp(const std::string& profile_json) {
-    SBX_TRY(const SeccompProfile profile, parse_seccomp_profile(profile_json));
+Result<SeccompFilters> compile_seccomp(const std::string& profile_json, Refusals refusals) {
+    SBX_TRY(const SeccompProfile profile, policies::parse_seccomp_profile(profile_json));
+    SBX_CHECK(check_startable(profile));
     SeccompFilters out;
-    SBX_TRY(out.names, names_program(profile));
-    SBX_TRY(out.arguments, arguments_program(profile));
+    SBX_TRY(out.names, names_program(profile, refusals));
+    SBX_TRY(out.arguments, arguments_program(profile, refusals));
+    if (refusals == Refusals::noted) {
+        SBX_TRY(out.refusals, refusal_table(profile));
+    }
     return out;
+}
+
+bool can_note_refusals() {
+    bool can = false;
+    // Filters belong to the thread that loads them.
+    std::thread{[&can] {
+        sock_filter allow{BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW};
+        const sock_fprog program{1, &allow};
+        const Fd listener{static_cast<int>(::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_NEW_LISTENER, &program))};
+        can = listener.valid();
+    }}.join();
+    return can;
 }
 
 }  // namespace sandboxd::isolation

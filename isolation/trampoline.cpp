@@ -66,6 +66,8 @@ long place_descriptors(const TrampolinePlan& plan) noexcept {
     int target = kTasks;
     for (int i = 0; i < plan.task_count && rc >= 0; ++i)
         rc = call(__NR_dup3, plan.tasks[i], target++, O_CLOEXEC);
+    for (int i = 0; i < plan.above_count && rc >= 0; ++i)
+        rc = call(__NR_dup3, plan.above[i], target++, O_CLOEXEC);
     if (rc < 0) return rc;
     // Closed at once, not at the exec: among them is the daemon's end of our socket, which would
     // keep read() from seeing that the daemon died, and those of other jails that are being
@@ -73,11 +75,11 @@ long place_descriptors(const TrampolinePlan& plan) noexcept {
     return call(__NR_close_range, target, ~0U, 0);
 }
 
-long enter_groups(int count) noexcept {
+long enter_groups(int first, int count) noexcept {
     for (int i = 0; i < count; ++i) {
         long rc = 0;
         do {
-            rc = call(__NR_write, kTasks + i, address("0"), 1);
+            rc = call(__NR_write, first + i, address("0"), 1);
         } while (rc == kInterrupted);
         if (rc < 0) return rc;
     }
@@ -86,8 +88,10 @@ long enter_groups(int count) noexcept {
 
 // Shares our memory, descriptors and stack, and we wait until it is gone: it must not return into
 // our frame.
-[[noreturn, gnu::noinline]] void make_namespace(volatile long& result) noexcept {
-    long rc = call(__NR_unshare, CLONE_NEWCGROUP);
+[[noreturn, gnu::noinline]] void make_namespace(const TrampolinePlan& plan,
+                                                volatile long& result) noexcept {
+    long rc = enter_groups(kTasks + plan.task_count, plan.above_count);
+    if (rc >= 0) rc = call(__NR_unshare, CLONE_NEWCGROUP);
     if (rc >= 0)
         rc = call(__NR_openat, AT_FDCWD, address("/proc/self/ns/cgroup"), O_RDONLY | O_CLOEXEC);
     result = rc;
@@ -96,15 +100,15 @@ long enter_groups(int count) noexcept {
 
 // A cgroup namespace has its root where the one who makes it stands. That is to be the sandbox's
 // own folder, which we are not in, and going there and back would be two moves with a lock that
-// waits for an RCU grace period. Being born somewhere takes no such lock: so a process is, makes
-// the namespace for us, and is gone.
-long enter_cgroup_namespace() noexcept {
+// waits for an RCU grace period. Being born somewhere takes no such lock: so a process is, goes up
+// in the v1 hierarchies too, makes the namespace for us, and is gone.
+long enter_cgroup_namespace(const TrampolinePlan& plan) noexcept {
     volatile long namespace_fd = -1;
     clone_args args{};
     args.flags = CLONE_VM | CLONE_VFORK | CLONE_FILES | CLONE_INTO_CGROUP;
     args.cgroup = kNamespaceRoot;
     const long pid = call(__NR_clone3, address(&args), sizeof args);
-    if (pid == 0) make_namespace(namespace_fd);
+    if (pid == 0) make_namespace(plan, namespace_fd);
     if (pid < 0) return pid;
     long rc = 0;
     do {
@@ -145,10 +149,9 @@ void run_trampoline(const TrampolinePlan& plan) noexcept {
     } while (rc == kInterrupted);
     if (rc != 1) leave(TrampolineStep::wait_for_go, rc);  // hung up: the daemon is gone
 
-    // The v1 hierarchies' roots in the cgroup namespace are where we stand when it is made.
-    rc = enter_groups(plan.task_count);
+    rc = enter_groups(kTasks, plan.task_count);
     if (rc < 0) leave(TrampolineStep::enter_cgroups, rc);
-    rc = enter_cgroup_namespace();
+    rc = enter_cgroup_namespace(plan);
     if (rc < 0) leave(TrampolineStep::cgroup_namespace, rc);
 
     // Without being uid 0 of the namespace the exec would drop every capability.

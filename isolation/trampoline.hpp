@@ -37,6 +37,8 @@ struct TrampolinePlan {
     int namespace_root;  // the cgroup2 folder that becomes the root of the cgroup namespace
     int task_count;
     int tasks[kMaxEntryFds];  // v1 `tasks` files to enter before that
+    int above_count;
+    int above[kMaxEntryFds];  // v1 `tasks` files of what become the namespace's other roots
 };
 
 [[noreturn]] void run_trampoline(const TrampolinePlan& plan) noexcept;

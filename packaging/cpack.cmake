@@ -1,6 +1,6 @@
 # Where things go on an installed system, and the .deb: cmake --preset release && ninja -C build/release package
 #
-# People call sandboxd and sandboxctl; the other two are only ever started by sandboxd, which looks beside itself first
+# People call sandboxd and sandboxctl; the others are only ever started or shown to sandboxes by sandboxd, which looks beside itself first
 # and then in /usr/libexec/sandboxd.
 include(GNUInstallDirs)
 
@@ -10,7 +10,7 @@ foreach(program sandboxd sandboxctl)
         install(TARGETS ${program} RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
     endif()
 endforeach()
-foreach(program sandboxd-api sandbox-init)
+foreach(program sandboxd-api sandbox-init sandbox-probe sandbox-sudo)
     if(TARGET ${program})
         install(TARGETS ${program} RUNTIME DESTINATION "${SANDBOXD_LIBEXEC}")
     endif()

@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <string>
 
+#include "policies/profile.hpp"
 #include "sandboxd/core/result.hpp"
 
 namespace sandboxd::policies {
@@ -30,6 +31,7 @@ struct TenantLimits {
     std::uint64_t max_timeout_s = 30 * 24 * 3600;      // a sandbox's time to live after the last use
     std::uint64_t max_exec_ms = 24ULL * 3600 * 1000;
     bool allow_root = true;                      // user "root" inside sandboxes
+    Profile profile = Profile::standard;         // the widest one
     bool operator==(const TenantLimits&) const = default;
 };
 

@@ -8,6 +8,7 @@
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <array>
 #include <csignal>
 #include <cstdio>
 #include <optional>
@@ -23,6 +24,7 @@
 #include "sandboxd/core/sys.hpp"
 #include "sandboxd/engine/engine.hpp"
 #include "sandboxd/engine/keyring.hpp"
+#include "sandboxd/programs.hpp"
 #include "sandboxd/version.hpp"
 
 namespace {
@@ -121,6 +123,11 @@ Result<engine::EngineConfig> Program::engine_config() const {
     out.state_dir = options_.folder;
     out.node = config_.node;
     SBX_TRY(out.price_book, policies::parse_price_book(config_.price_book));
+    const std::array<std::string, policies::kProfiles> profiles{std::string{embedded_seccomp_strict()}, config_.seccomp_profile,
+                                                                std::string{embedded_seccomp_debug()}};
+    for (std::size_t i = 0; i < profiles.size(); ++i) {
+        SBX_TRY(out.profiles[i], policies::parse_seccomp_profile(profiles[i]));
+    }
     return out;
 }
 

@@ -10,6 +10,7 @@
 #define TOML_EXCEPTIONS 0
 #include <toml++/toml.h>
 
+#include "isolation/tested_walls.hpp"
 #include "sandboxd/listen_address.hpp"
 
 namespace sandboxd {
@@ -133,6 +134,11 @@ Result<TenantConfig> read_tenant(const toml::table& table, std::string_view file
     reader.number("max_timeout_s", limits.max_timeout_s, 1, 366LL * 24 * 3600);
     reader.number("max_exec_ms", limits.max_exec_ms, 1, 366LL * 24 * 3600 * 1000);
     reader.flag("allow_root", limits.allow_root);
+    reader.choice("profile", "strict, default or debug", [&](const std::string& value) {
+        const auto profile = policies::parse_profile(value);
+        limits.profile = profile.value_or(limits.profile);
+        return profile.has_value();
+    });
     reader.number("sandbox_cpu_milli", limits.per_sandbox.cpu_milli, 50, 1'000'000);
     reader.mebibytes("sandbox_memory_mb", limits.per_sandbox.memory_bytes);
     reader.mebibytes("sandbox_disk_mb", limits.per_sandbox.disk_bytes);
@@ -166,6 +172,12 @@ Result<void> check_whole(const Config& config, std::string_view file) {
     if (config.tls_certificate.empty() != config.tls_key.empty()) return bad("tls_certificate and tls_key: give both or none");
     if (auto address = parse_listen_address(config.listen); !address) return std::move(address).error().with(file);
     if (config.state_dir.empty() || config.state_dir[0] != '/') return bad("state_dir: expected an absolute path");
+    for (const std::string& name : config.unsafe_accept_broken_walls) {
+        const auto is_it = [&](const isolation::WallInfo& wall) { return wall.name == name; };
+        if (std::none_of(std::begin(isolation::kTestedWalls), std::end(isolation::kTestedWalls), is_it)) {
+            return bad("unsafe_accept_broken_walls: no wall is called " + name + " (GET /v1/attest lists them)");
+        }
+    }
     for (std::size_t i = 0; i < config.tenants.size(); ++i) {
         for (std::size_t j = 0; j < i; ++j) {
             if (config.tenants[i].id == config.tenants[j].id) return bad("tenants: " + config.tenants[i].id.str() + " stands there twice");
@@ -187,7 +199,7 @@ void write_tenant(toml::array& out, const TenantConfig& tenant) {
     const auto n = [](auto v) { return static_cast<std::int64_t>(v); };
     out.push_back(toml::table{{"id", tenant.id.str()}, {"key_hashes", hashes}, {"admin", tenant.admin}, {"sandboxes", n(l.sandboxes)},
                               {"cpu_milli", n(l.cpu_milli)}, {"memory_mb", mb(l.memory_bytes)}, {"creates_per_second", n(l.creates_per_second)},
-                              {"max_timeout_s", n(l.max_timeout_s)}, {"max_exec_ms", n(l.max_exec_ms)}, {"allow_root", l.allow_root},
+                              {"max_timeout_s", n(l.max_timeout_s)}, {"max_exec_ms", n(l.max_exec_ms)}, {"allow_root", l.allow_root}, {"profile", policies::to_string(l.profile)},
                               {"sandbox_cpu_milli", n(l.per_sandbox.cpu_milli)}, {"sandbox_memory_mb", mb(l.per_sandbox.memory_bytes)},
                               {"sandbox_disk_mb", mb(l.per_sandbox.disk_bytes)}, {"sandbox_output_mb", mb(l.per_sandbox.output_bytes)},
                               {"sandbox_pids", n(l.per_sandbox.pids)}});
@@ -216,6 +228,7 @@ Result<Config> parse_config(std::string_view text, std::string_view file) {
     reader.text("seccomp_profile", config.seccomp_profile);
     reader.text("cgroup_parent", config.cgroup_parent);
     reader.texts("unsafe_missing_controllers", config.unsafe_missing_controllers);
+    reader.texts("unsafe_accept_broken_walls", config.unsafe_accept_broken_walls);
     reader.text("pool_device", config.pool_device);
     reader.mebibytes("pool_mb", config.pool_bytes);
     reader.flag("pool_tmpfs", config.pool_tmpfs);
@@ -248,6 +261,7 @@ Config dev_config() {
     TenantConfig tenant;
     tenant.id = TenantId::trusted("dev");
     tenant.admin = true;
+    tenant.limits.profile = policies::Profile::debug;
     config.tenants.push_back(std::move(tenant));
     return config;
 }
@@ -259,11 +273,14 @@ std::string to_toml(const Config& c) {
     for (const TenantConfig& tenant : c.tenants) write_tenant(tenants, tenant);
     toml::array missing;
     for (const std::string& name : c.unsafe_missing_controllers) missing.push_back(name);
+    toml::array accepted;
+    for (const std::string& name : c.unsafe_accept_broken_walls) accepted.push_back(name);
     const toml::table node{{"region", n(c.node.region)}, {"cell", n(c.node.cell)}, {"node", n(c.node.node)}, {"epoch", n(c.node.epoch)}};
     toml::table table{{"dev", c.dev}, {"listen", c.listen}, {"state_dir", c.state_dir}, {"socket", c.socket},
                       {"socket_group", c.socket_group}, {"tls_certificate", c.tls_certificate}, {"tls_key", c.tls_key},
                       {"api_user", c.api_user}, {"price_book", c.price_book}, {"seccomp_profile", c.seccomp_profile},
-                      {"cgroup_parent", c.cgroup_parent}, {"unsafe_missing_controllers", missing}, {"pool_device", c.pool_device},
+                      {"cgroup_parent", c.cgroup_parent}, {"unsafe_missing_controllers", missing}, {"unsafe_accept_broken_walls", accepted},
+                      {"pool_device", c.pool_device},
                       {"pool_mb", mb(c.pool_bytes)}, {"pool_tmpfs", c.pool_tmpfs}, {"sandboxes_max", n(c.sandboxes_max)},
                       {"memory_reserve_mb", mb(c.memory_reserve_bytes)}, {"on_stop", c.on_stop == OnStop::keep ? "keep" : "destroy"},
                       {"drain_timeout_s", n(c.drain_timeout_s)}, {"request_mb_max", mb(c.request_bytes_max)},

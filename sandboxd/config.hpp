@@ -38,6 +38,7 @@ struct Config {
     std::string seccomp_profile;               // file; empty: the shipped default
     std::string cgroup_parent;                 // see isolation::CgroupConfig
     std::vector<std::string> unsafe_missing_controllers;
+    std::vector<std::string> unsafe_accept_broken_walls;  // names of isolation/tested_walls.hpp
     std::string pool_device;
     std::uint64_t pool_bytes = 0;
     bool pool_tmpfs = true;                    // allow the tmpfs fallback

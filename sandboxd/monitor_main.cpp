@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <optional>
 
+#include "isolation/launch_steps.hpp"
 #include "sandboxd/config.hpp"
 #include "sandboxd/core/async.hpp"
 #include "sandboxd/core/log.hpp"
@@ -23,6 +24,7 @@ using namespace sandboxd;
 struct Options {
     bool dev = false;
     bool check = false;
+    bool print_stages = false;
     std::string config;
     std::string listen;
     std::string state_dir;
@@ -61,6 +63,8 @@ int run_daemon(Config config) {
     }
     log::init("sandboxd", config.log_level);
     std::signal(SIGPIPE, SIG_IGN);
+    // One descriptor per sandbox here, five in the API and two per exec: a soft limit of 1024 ends at 200 sandboxes.
+    if (const auto raised = sys::raise_fd_limit(); !raised) log::warn("descriptor limit kept", {{"error", raised.error()}});
     asio::io_context context{1};
     monitor::StopRequest stop{context.get_executor()};
     asio::signal_set signals{context, SIGTERM, SIGINT};
@@ -95,12 +99,17 @@ int main(int argc, char** argv) try {
     app.add_flag("--dev", options.dev, "embedded defaults: http://127.0.0.1:8090, tenant `dev`, its key in STATE_DIR/dev.key");
     app.add_option("--config", options.config, "TOML configuration (production)")->type_name("FILE");
     app.add_flag("--check-config", options.check, "validate the configuration and exit");
+    app.add_flag("--print-stages", options.print_stages, "the steps of making a sandbox, each with its reason, and exit");
     app.add_option("--listen", options.listen, "address of the HTTP API")->type_name("ADDR:PORT");
     app.add_option("--state-dir", options.state_dir, "where state is kept (default /var/lib/sandboxd)")->type_name("DIR");
     app.add_option("--log-level", options.log_level, "debug, info, warn or error")->type_name("LEVEL");
     app.set_version_flag("--version", std::string{kVersionText});
     CLI11_PARSE(app, argc, argv);
 
+    if (options.print_stages) {
+        for (const auto& step : isolation::launch_steps()) std::printf("%-18s%s\n", step.name, step.why);
+        return 0;
+    }
     auto config = load(options);
     if (!config) return complain(config.error());
     if (options.check) {

@@ -11,7 +11,9 @@ namespace sandboxd {
 [[nodiscard]] Result<std::string> find_program(std::string_view name);
 
 // Files of policies/ that are compiled in.
-[[nodiscard]] std::string_view embedded_seccomp_profile() noexcept;
+[[nodiscard]] std::string_view embedded_seccomp_profile() noexcept;  // "default"
+[[nodiscard]] std::string_view embedded_seccomp_strict() noexcept;
+[[nodiscard]] std::string_view embedded_seccomp_debug() noexcept;
 [[nodiscard]] std::string_view embedded_price_book() noexcept;
 
 }  // namespace sandboxd

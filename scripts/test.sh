@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests, from a clean clone, as root: packages, builds, every suite, and that the host is as it was before.
-#   scripts/test.sh            everything (the sanitizers, the release build, escape and soak)
+#   scripts/test.sh            everything (a guest on pure cgroup v2, the sanitizers, the release build, escape, workloads and soak)
 #   scripts/test.sh --quick    the dev build only: style, unit, integration, black box
 #   scripts/test.sh --long     more repetitions of crash and soak tests
 # Ends with a summary, the skip list with reasons, and the line "N passed, N failed, N skipped".
@@ -74,7 +74,11 @@ suite() { # suite PRESET LABEL [JOBS]: ctest by label, its report into $reports
 }
 
 timed "packages" install_missing "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
-[ "$quick" = yes ] || timed "graders of the attack suite" install_graders
+if [ "$quick" = no ]; then
+    timed "graders of the attack suite" install_graders
+    export SANDBOXD_WORKLOAD_SKIPS="$work/workload-skips"
+    timed "packages of the workloads" install_workloads "$SANDBOXD_WORKLOAD_SKIPS" build/workload-packages.log
+fi
 "$python" scripts/lib/leftovers.py save "$work/baseline.json"
 
 jobs="$(nproc)"
@@ -83,6 +87,8 @@ if try_build dev; then
     suite dev unit "$jobs"
     suite dev integration
     suite dev blackbox
+    # Pure cgroup v2 and another kernel, in a guest without KVM.
+    if [ "$quick" = no ]; then suite dev vm; fi
 fi
 
 if [ "$quick" = no ]; then
@@ -98,6 +104,7 @@ if [ "$quick" = no ]; then
         suite dev escape
         say "-- attacks by class"
         "$python" tests/escape/results.py build/dev/escape-results >&2 || true
+        suite dev workloads
         suite dev soak
         unset SANDBOXD_BIN_DIR
     fi

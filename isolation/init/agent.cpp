@@ -13,6 +13,7 @@
 #include "isolation/init/exec.hpp"
 #include "isolation/init/files.hpp"
 #include "isolation/init/kernel.hpp"
+#include "isolation/init/sudo.hpp"
 #include "sandboxd/agent/protocol.hpp"
 
 namespace sandboxd::init {
@@ -29,7 +30,7 @@ std::byte g_out[1024];
 
 class Agent {
 public:
-    explicit Agent(JailState& jail) : jail_{jail}, execs_{jail} {}
+    explicit Agent(JailState& jail) : jail_{jail}, execs_{jail}, sudo_{jail} {}
 
     [[noreturn]] void run() {
         sigset_t mask;
@@ -48,19 +49,25 @@ public:
             fds[0] = {signals, POLLIN, 0};
             fds[1] = {jail_.agent_listener, POLLIN, 0};
             fds[2] = {connection_, POLLIN, 0};
-            const nfds_t count = kFixedWaits + wait_for_starts(fds + kFixedWaits);
-            if (::poll(fds, count, milliseconds_to(execs_.enforce_deadlines())) <= 0) continue;
-            // Starts before exits: a short program has ended when its exec is noticed.
+            fds[3] = {sudo_.listener(boot_time_ns()), POLLIN, 0};
+            const nfds_t count = kFixedWaits + wait_for_execs(fds + kFixedWaits);
+            const std::uint64_t next = sooner(sooner(execs_.enforce_deadlines(), execs_.keep_view()), sudo_.again_at_ns());
+            if (::poll(fds, count, milliseconds_to(next)) <= 0) continue;
+            // Starts and refusals before exits: a short program has ended when its exec is noticed. One refused call of
+            // each exec a turn: whatever they are flooded with, the API has its turn.
             for (nfds_t i = kFixedWaits; i < count; ++i) {
-                if (fds[i].revents != 0) settle(*starting_[i - kFixedWaits]);
+                if (fds[i].revents != 0) exec_ready(*waiting_[i - kFixedWaits], fds[i].revents);
             }
             if (fds[0].revents != 0) reap(signals);
             if (fds[2].revents != 0) receive();
             if (fds[1].revents != 0) accept();
+            if (fds[3].revents != 0) sudo_.knock(boot_time_ns());
         }
     }
 
 private:
+    static std::uint64_t sooner(std::uint64_t a, std::uint64_t b) { return a == 0 || (b != 0 && b < a) ? b : a; }
+
     static int milliseconds_to(std::uint64_t at) {
         if (at == 0) return -1;
         const std::uint64_t now = boot_time_ns();
@@ -71,15 +78,29 @@ private:
 
     // ---- children ------------------------------------------------------------------------------------------
 
-    nfds_t wait_for_starts(pollfd* fds) {
+    nfds_t wait_for_execs(pollfd* fds) {
         nfds_t count = 0;
         for (std::uint32_t i = 0; i < agent::kMaxExecs; ++i) {
             ExecSlot& slot = execs_.slots()[i];
-            if (!slot.used || !slot.starting) continue;
-            starting_[count] = &slot;
-            fds[count++] = {slot.status, POLLIN, 0};
+            if (!slot.used || (!slot.starting && slot.listener < 0)) continue;
+            waiting_[count] = &slot;
+            fds[count++] = {slot.starting ? slot.status : slot.listener, POLLIN, 0};
         }
         return count;
+    }
+
+    void exec_ready(ExecSlot& slot, short events) {
+        if (slot.starting) return settle(slot);
+        if ((events & POLLIN) == 0) return execs_.close_listener(slot);  // nobody is left to be refused anything
+        if (execs_.serve_refusal(slot)) send_refusals(slot);
+    }
+
+    void send_refusals(const ExecSlot& slot) {
+        const agent::ExecRefusals* refusals = execs_.refusals(slot);
+        if (refusals == nullptr || slot.forgotten) return;
+        agent::ExecRefusals told = *refusals;
+        told.exec = slot.state.exec;
+        send(Type::exec_refusals, 0, told);
     }
 
     // Tells whoever asked. When that connection is gone, the next one learns of a success as of any exec that is held.
@@ -106,12 +127,13 @@ private:
         }
         int status = 0;
         for (pid_t pid = ::waitpid(-1, &status, WNOHANG); pid > 0; pid = ::waitpid(-1, &status, WNOHANG)) {
-            if (task_ended(pid, status)) continue;
+            if (task_ended(pid, status) || sudo_.ended(pid)) continue;
             ExecSlot* slot = execs_.of_process(pid);
             if (slot == nullptr) continue;
             settle(*slot);  // its last word is in the status socket, if it ended before exec
             if (slot->forgotten) continue;
             Execs::record_exit(*slot, status);
+            send_refusals(*slot);
             send(Type::exec_exited, 0, slot->state);
         }
         execs_.sweep_leaves();
@@ -217,7 +239,9 @@ private:
         send(Type::hello_ok, request, ok);
         for (std::uint32_t i = 0; i < agent::kMaxExecs; ++i) {
             const ExecSlot& slot = execs_.slots()[i];
-            if (slot.used && !slot.forgotten && !slot.starting) send(Type::exec_state, request, slot.state, slot.fds, slot.fd_count);
+            if (!slot.used || slot.forgotten || slot.starting) continue;
+            send(Type::exec_state, request, slot.state, slot.fds, slot.fd_count);
+            send_refusals(slot);
         }
         send(Type::sync_done, request, agent::Empty{});
     }
@@ -254,12 +278,13 @@ private:
 
     JailState& jail_;
     Execs execs_;
+    SudoDoor sudo_;
     int connection_ = -1;
     std::uint32_t connection_number_ = 0;
     bool greeted_ = false;
-    static constexpr nfds_t kFixedWaits = 3;
+    static constexpr nfds_t kFixedWaits = 4;
     pollfd waits_[kFixedWaits + agent::kMaxExecs] = {};
-    ExecSlot* starting_[agent::kMaxExecs] = {};
+    ExecSlot* waiting_[agent::kMaxExecs] = {};
     struct Task {
         pid_t pid = 0;
         std::uint32_t request = 0;

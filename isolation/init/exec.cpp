@@ -82,30 +82,62 @@ bool Execs::remove_leaf(std::uint64_t exec) {
     return gone;
 }
 
+// The ids that a file of a cgroup lists are of the reader's pid namespace. Read in one piece: who forks meanwhile is missed.
+template <class Do>
+static void for_each_id(int dir, const char* path, Do act) {
+    const int list = ::openat(dir, path, O_RDONLY | O_CLOEXEC);
+    if (list < 0) return;
+    char buffer[8192];
+    pid_t id = 0;
+    for (;;) {
+        const ssize_t n = ::read(list, buffer, sizeof buffer);
+        if (n <= 0) break;
+        for (ssize_t i = 0; i < n; ++i) {
+            if (buffer[i] >= '0' && buffer[i] <= '9') {
+                id = id * 10 + (buffer[i] - '0');
+            } else {
+                if (id > 1) act(id);
+                id = 0;
+            }
+        }
+    }
+    ::close(list);
+}
+
 void Execs::signal_tree(std::uint64_t exec, int signal) {
     auto path = leaf_name(exec);
     const std::size_t base = path.size();
     if (signal == SIGKILL && write_file(jail_.leaf_unified, path.add("/cgroup.kill").c_str(), "1") == 0) return;
     path.cut(base);
-    // cgroup.procs shows pids of the reader's pid namespace. Read in one piece: whoever forks meanwhile is met by the
-    // SIGKILL that follows every other signal.
-    const int procs = ::openat(jail_.leaf_unified, path.add("/cgroup.procs").c_str(), O_RDONLY | O_CLOEXEC);
-    if (procs < 0) return;
-    char buffer[8192];
-    pid_t pid = 0;
-    for (;;) {
-        const ssize_t n = ::read(procs, buffer, sizeof buffer);
-        if (n <= 0) break;
-        for (ssize_t i = 0; i < n; ++i) {
-            if (buffer[i] >= '0' && buffer[i] <= '9') {
-                pid = pid * 10 + (buffer[i] - '0');
-            } else {
-                if (pid > 1) ::kill(pid, signal);
-                pid = 0;
-            }
+    // Whoever is missed is met by the SIGKILL that follows every other signal.
+    for_each_id(jail_.leaf_unified, path.add("/cgroup.procs").c_str(), [signal](pid_t pid) { ::kill(pid, signal); });
+}
+
+// Only for speed and for what programs count: the quota holds whatever a thread sets for itself.
+void Execs::give_cpus(std::uint64_t exec) {
+    auto path = leaf_name(exec);
+    const cpu_set_t& cpus = jail_.view.cpus;
+    for_each_id(jail_.leaf_unified, path.add("/cgroup.threads").c_str(), [&](pid_t id) { (void)::sched_setaffinity(id, sizeof cpus, &cpus); });
+}
+
+std::uint64_t Execs::keep_view() {
+    std::uint32_t running = 0;
+    std::uint32_t last_pid = 1;
+    for (const ExecSlot& slot : slots_) {
+        if (!slot.used || slot.state.kind != ExitKind::running) continue;
+        ++running;
+        if (slot.state.pid > static_cast<pid_t>(last_pid)) last_pid = static_cast<std::uint32_t>(slot.state.pid);
+    }
+    if (running == 0) return 0;
+    const std::uint64_t now = boot_time_ns();
+    const std::uint64_t due = jail_.view.written_ns + kViewPeriodNs;
+    if (now < due) return due;
+    if (refresh_view(jail_, now, running, last_pid)) {
+        for (const ExecSlot& slot : slots_) {
+            if (slot.used) give_cpus(slot.state.exec);
         }
     }
-    ::close(procs);
+    return now + kViewPeriodNs;
 }
 
 Failure Execs::signal(const agent::Signal& request) {
@@ -158,11 +190,27 @@ Failure Execs::forget(std::uint64_t exec) {
     close_all(slot->fds, 3);
     slot->forgotten = true;
     if (remove_leaf(exec)) {
-        slot->used = false;
+        release(*slot);
     } else {
         leaves_to_sweep_ = true;
     }
     return {};
+}
+
+void Execs::release(ExecSlot& slot) {
+    close_listener(slot);
+    slot.used = false;
+}
+
+void Execs::close_listener(ExecSlot& slot) {
+    if (slot.listener >= 0) ::close(slot.listener);
+    slot.listener = -1;
+}
+
+bool Execs::serve_refusal(ExecSlot& slot) {
+    const Refusals::Served served = refusals_.serve(slot.listener, place(slot), jail_.plan.seccomp_refusals);
+    if (served == Refusals::Served::hung_up) close_listener(slot);
+    return served == Refusals::Served::new_entry;
 }
 
 ExecSlot* Execs::of_process(pid_t pid) {
@@ -186,7 +234,7 @@ void Execs::sweep_leaves() {
     for (ExecSlot& slot : slots_) {
         if (!slot.used || !slot.forgotten) continue;
         if (remove_leaf(slot.state.exec)) {
-            slot.used = false;
+            release(slot);
         } else {
             leaves_to_sweep_ = true;
         }

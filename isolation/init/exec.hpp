@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "isolation/init/jail_state.hpp"
+#include "isolation/init/refusals.hpp"
 #include "sandboxd/agent/protocol.hpp"
 
 namespace sandboxd::init {
@@ -18,6 +19,7 @@ struct ExecSlot {
     // limits), so nothing may wait for it.
     bool starting = false;
     int status = -1;                // while starting: see ChildSpec
+    int listener = -1;              // of the filters, until nobody is left under them: see Refusals
     std::uint64_t start_by_ns = 0;
     bool start_expired = false;
     std::uint32_t request = 0;      // who asked, and on which connection
@@ -50,6 +52,11 @@ public:
     // The slot whose main process this is, starting or running; null for an orphan.
     [[nodiscard]] ExecSlot* of_process(pid_t pid);
     static void record_exit(ExecSlot& slot, int wait_status);
+    // Answers one refused call of this exec. True: there is a new kind of refusal to tell.
+    bool serve_refusal(ExecSlot& slot);
+    void close_listener(ExecSlot& slot);
+    // What it was refused so far; null: nothing.
+    [[nodiscard]] const agent::ExecRefusals* refusals(const ExecSlot& slot) const { return refusals_.of(place(slot)); }
     // Removes leaves of forgotten execs that have become empty.
     void sweep_leaves();
     // Ends what is past its deadline. Returns when to look again (boot time), 0: no need.
@@ -57,18 +64,25 @@ public:
 
     [[nodiscard]] ExecSlot* slots() { return slots_; }
     [[nodiscard]] std::uint32_t held() const;
+    // Rewrites what the workload sees of its limits when that is due. Returns when to look again (boot time); 0: not
+    // before something runs.
+    std::uint64_t keep_view();
 
 private:
     [[nodiscard]] ExecSlot* find(std::uint64_t exec);
+    [[nodiscard]] std::uint32_t place(const ExecSlot& slot) const { return static_cast<std::uint32_t>(&slot - slots_); }
+    void release(ExecSlot& slot);
     [[nodiscard]] ExecSlot* free_slot();
     bool make_leaf(std::uint64_t exec);
     bool remove_leaf(std::uint64_t exec);
     void signal_tree(std::uint64_t exec, int signal);
+    void give_cpus(std::uint64_t exec);
     void enforce(ExecSlot& slot, std::uint64_t now);
     pid_t fork_into_leaf(const agent::Exec& request, const struct Channels& channels, int files, int status);
 
     JailState& jail_;
     ExecSlot slots_[agent::kMaxExecs];
+    Refusals refusals_;
     bool leaves_to_sweep_ = false;
 };
 

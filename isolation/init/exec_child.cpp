@@ -22,6 +22,7 @@
 #include <unistd.h>
 
 #include "isolation/init/kernel.hpp"
+#include "isolation/init/refusals.hpp"
 
 namespace sandboxd::init {
 
@@ -91,6 +92,12 @@ bool enter_cgroups(const JailState& jail, std::uint64_t exec) {
     return true;
 }
 
+// The descriptor is the init's alone from here on.
+bool hand_over(const ChildSpec& spec, Handover what, int fd) {
+    const auto tag = static_cast<std::byte>(what);
+    return send_with_fds(spec.status, &tag, 1, &fd, 1, 0) && ::close(fd) == 0;
+}
+
 // The terminal is opened by the program's own user, so that the node belongs to that user. The master goes to the init.
 bool open_terminal(const ChildSpec& spec) {
     const int master = ::open("/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC | O_NONBLOCK);
@@ -103,9 +110,7 @@ bool open_terminal(const ChildSpec& spec) {
     size.ws_row = spec.request->rows;
     size.ws_col = spec.request->cols;
     if (::ioctl(slave, TIOCSWINSZ, &size) != 0 || ::ioctl(slave, TIOCSCTTY, 0) != 0) return false;
-    const std::byte tag{1};
-    if (!send_with_fds(spec.status, &tag, 1, &master, 1, 0)) return false;
-    ::close(master);
+    if (!hand_over(spec, Handover::terminal, master)) return false;
     for (int fd = 0; fd <= 2; ++fd) {
         if (::dup2(slave, fd) < 0) return false;
     }
@@ -173,6 +178,14 @@ bool load_filter(std::string_view program) {
     filter.len = static_cast<unsigned short>(program.size() / sizeof(sock_filter));
     filter.filter = reinterpret_cast<sock_filter*>(const_cast<char*>(program.data()));
     return program.empty() || ::syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &filter) == 0;
+}
+
+// The order matters, see isolation/seccomp.hpp.
+bool load_filters(const JailState& jail, const ChildSpec& spec) {
+    if (!load_filter(jail.plan.seccomp_names)) return false;
+    if (jail.plan.seccomp_refusals.empty()) return load_filter(jail.plan.seccomp_arguments);
+    const int listener = load_filter_with_listener(jail.plan.seccomp_arguments);
+    return listener >= 0 && hand_over(spec, Handover::listener, listener);
 }
 
 const char* path_variable(const char* const* env) {
@@ -274,7 +287,8 @@ agent::Step become_file_user(const JailState& jail, std::uint32_t uid, std::uint
     if (!split(request.argv, argv, kMaxStrings) || !split(request.env, env, kMaxStrings) || argv[0] == nullptr) fail(spec, Step::request, E2BIG);
 
     // First of all the limits: from here on this process counts as workload.
-    if (!enter_cgroups(jail, request.exec)) fail(spec, Step::cgroup, errno);
+    if (spec.enter_leaf >= 0 && write_file(spec.enter_leaf, "cgroup.procs", "0") != 0) fail(spec, Step::cgroup, errno);
+    if (!enter_cgroups(jail, request.exec) || !take_cpus(jail.view)) fail(spec, Step::cgroup, errno);
     if (::setsid() < 0) fail(spec, Step::session, errno);
     if (const Step step = become(jail, request.uid, request.gid); step != Step::none) fail(spec, step, errno);
     // A keyring of its own: keyrings are shared by session, not by namespace (keyrings(7)).
@@ -299,6 +313,7 @@ agent::Step become_file_user(const JailState& jail, std::uint32_t uid, std::uint
         for (int fd = 0; fd <= 2; ++fd) {
             if (::dup2(spec.stdio[fd], fd) < 0) fail(spec, Step::pipe, errno);
         }
+        if (spec.terminal >= 0 && ::ioctl(spec.terminal, TIOCSCTTY, 0) != 0) fail(spec, Step::pty, errno);
     }
     sigset_t none;
     ::sigemptyset(&none);
@@ -306,7 +321,7 @@ agent::Step become_file_user(const JailState& jail, std::uint32_t uid, std::uint
     // Nothing may be opened after this; descriptors of the init end at exec (CVE-2024-21626).
     if (sys_close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) != 0) fail(spec, Step::seccomp, errno);
     // Last, so that set-up needs no allowance in the filters. no_new_privs was set by the init and can't be cleared.
-    if (!load_filter(jail.plan.seccomp_arguments) || !load_filter(jail.plan.seccomp_names)) fail(spec, Step::seccomp, errno);
+    if (!load_filters(jail, spec)) fail(spec, Step::seccomp, errno);
     execute(argv, env);
     fail(spec, Step::exec, errno);
 }

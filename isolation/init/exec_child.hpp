@@ -10,7 +10,15 @@ struct ChildSpec {
     const agent::Exec* request = nullptr;
     int stdio[3] = {-1, -1, -1};  // without a terminal
     int files = -1;               // memfd of kWithFiles
-    int status = -1;              // SEQPACKET: a terminal's master, or a Failure; hangs up at exec
+    int terminal = -1;            // which of stdio becomes the controlling terminal, -1: none
+    int enter_leaf = -1;          // the exec's cgroup2 folder, where it was not born there
+    int status = -1;              // SEQPACKET: a descriptor with its Handover, or a Failure; hangs up at exec
+};
+
+// The byte that comes with a descriptor of the child.
+enum class Handover : std::uint8_t {
+    terminal = 1,  // the master
+    listener = 2,  // of the seccomp filters
 };
 
 // Becomes the program. Never returns.

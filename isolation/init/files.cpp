@@ -157,6 +157,7 @@ void serve_replace(const TaskReply& reply, const agent::FileOpen& open, const Pa
     answer(reply, Type::file_opened, info, fds, 2);
     ::close(session[1]);
     ::close(reply.connection);
+    ::close(upload.fd);  // so that unlink() gives the space back before the hang-up says so
     ::alarm(0);  // from here the peer's silence is what is bounded, so that the temporary gets removed
     const timeval patience{kUploadSeconds, 0};
     (void)::setsockopt(session[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience);

@@ -68,7 +68,7 @@ std::uint64_t boot_time_ns();
 
 // One message with descriptors over a SEQPACKET socket.
 bool send_with_fds(int socket, const std::byte* data, std::size_t size, const int* fds, std::size_t count, int flags);
-inline constexpr std::size_t kMaxReceivedFds = 32;
+inline constexpr std::size_t kMaxReceivedFds = 48;
 struct Incoming {
     std::ptrdiff_t size = -1;  // 0: hung up, -1: errno
     int fds[kMaxReceivedFds];

@@ -34,7 +34,8 @@ int main(int argc, char** argv) {
     isolation::SetupReport report;
     report.stage = init::set_up(jail);
     report.error = report.stage == isolation::Stage::ready ? 0 : errno;
-    std::byte buffer[16];
+    report.walls = jail.walls;
+    std::byte buffer[32];
     wire::Writer writer{buffer, sizeof buffer};
     const bool told = writer(report) && init::send_with_fds(isolation::kSetupSocket, buffer, writer.size(), nullptr, 0, 0);
     ::close(isolation::kSetupSocket);

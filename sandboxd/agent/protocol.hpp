@@ -60,6 +60,7 @@ enum class Type : std::uint16_t {
     pong = 74,
     // events: request number 0
     exec_exited = 96,
+    exec_refusals = 97,  // before exec_exited, at a hello before sync_done, and whenever an entry is new
 };
 
 struct Header {
@@ -161,6 +162,28 @@ struct ExecState {
 // exec_exited carries an ExecState too, without descriptors. The main process has been reaped; processes it left
 // behind may still run in its leaf and hold its pipes. The leaf stays until forget and until it is empty.
 
+inline constexpr std::size_t kMaxRefusals = 32;  // kinds of refused calls that are told apart, per exec
+
+// System calls of an exec, and of what it started, that the seccomp profile refused with a note.
+struct Refusal {
+    std::uint16_t number = 0;  // of the system call
+    std::uint16_t error = 0;   // what it was answered
+    std::uint8_t shown[2] = {};    // which argument each of `values` is, counted from 1; 0: none
+    std::uint32_t values[2] = {};  // their lower 32 bits
+    std::uint64_t count = 0;
+    template <class A, class S>
+    static bool visit(A& a, S& s) { return a(s.number) && a(s.error) && a(s.shown) && a(s.values) && a(s.count); }
+};
+
+struct ExecRefusals {
+    std::uint64_t exec = 0;
+    std::uint64_t others = 0;  // refused calls beyond the list
+    std::uint32_t used = 0;
+    Refusal list[kMaxRefusals];  // those beyond `used` are empty
+    template <class A, class S>
+    static bool visit(A& a, S& s) { return a(s.exec) && a(s.others) && a(s.used) && a(s.list); }
+};
+
 enum class SignalScope : std::uint8_t {
     process = 0,  // the main process
     group = 1,    // its process group (the terminal's foreground group with kPty)
@@ -195,7 +218,7 @@ enum class OpenMode : std::uint8_t {
     read = 0,     // one fd, O_RDONLY|O_NONBLOCK: a regular file (EISDIR, ENXIO and EINVAL otherwise)
     replace = 1,  // two fds: a new temporary file beside the target, and a socket (SOCK_SEQPACKET) that
                   // takes one byte 'c' to rename it over the target and answers with a Failure (error 0:
-                  // done); hanging up instead removes the temporary.
+                  // done); another byte, or hanging up, removes the temporary.
 };
 
 struct FileOpen {

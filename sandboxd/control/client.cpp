@@ -37,12 +37,13 @@ Result<Body> decode(const Reply& reply) {
 
 Result<SandboxHandle> to_handle(Reply reply) {
     SBX_TRY(const HandleReply body, decode<HandleReply>(reply));
-    if (reply.fds.size() != 3) return Error{Errc::protocol_error, "control", "wrong number of descriptors"};
+    if (reply.fds.size() != 4) return Error{Errc::protocol_error, "control", "wrong number of descriptors"};
     SandboxHandle handle;
     handle.id = SandboxId::trusted(std::string{body.id});
     handle.agent = std::move(reply.fds[0]);
     handle.memory_dir = std::move(reply.fds[1]);
     handle.cpu_dir = std::move(reply.fds[2]);
+    handle.pids_dir = std::move(reply.fds[3]);
     handle.cgroup_v2 = body.cgroup_v2;
     handle.frozen = body.frozen;
     return handle;
@@ -68,6 +69,7 @@ public:
         body.hostname = spec.hostname;
         body.limits = to_wire(spec.limits);
         body.allow_root = spec.allow_root;
+        body.profile = static_cast<std::uint8_t>(spec.profile);
         body.deadline_ms = milliseconds_left(deadline);
         SBX_CO_TRY(Reply reply, co_await call(Type::create, body, Type::handle, deadline));
         co_return to_handle(std::move(reply));
@@ -143,6 +145,22 @@ public:
         out.removals_pending = body.removals_pending;
         out.removals_stuck = body.removals_stuck;
         out.templates = split(body.templates);
+        out.refusal = std::string{body.refusal};
+        co_return out;
+    }
+
+    asio::awaitable<Result<Attestation>> attest(AttestRequest request, Deadline deadline) override {
+        Attest body;
+        body.nonce = request.nonce;
+        body.fresh = request.fresh;
+        body.deadline_ms = milliseconds_left(deadline);
+        SBX_CO_TRY(const Reply reply, co_await call(Type::attest, body, Type::attestation, deadline));
+        SBX_CO_TRY(const AttestationReply answer, decode<AttestationReply>(reply));
+        Attestation out;
+        out.payload = std::string{answer.payload};
+        out.signature = std::string{answer.signature};
+        out.public_key = std::string{answer.public_key};
+        out.fingerprint = std::string{answer.fingerprint};
         co_return out;
     }
 

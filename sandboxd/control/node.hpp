@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "policies/limits.hpp"
+#include "policies/profile.hpp"
 #include "sandboxd/core/deadline.hpp"
 #include "sandboxd/core/fd.hpp"
 #include "sandboxd/core/ids.hpp"
@@ -22,6 +23,7 @@ struct CreateSpec {
     std::string hostname;
     policies::Limits limits;
     bool allow_root = true;
+    policies::Profile profile = policies::Profile::standard;
 };
 
 // What the holder of a sandbox needs to work with it without the monitor.
@@ -30,6 +32,7 @@ struct SandboxHandle {
     Fd agent;       // connected to sandbox-init, nothing sent or received on it yet (agent/protocol.hpp)
     Fd memory_dir;  // cgroup folders of the sandbox: counters are read from here ("memory.usage_in_bytes" and
     Fd cpu_dir;     // "cpuacct.usage" on v1, "memory.current" and "cpu.stat" on v2), execs below work/e<N>
+    Fd pids_dir;    // its folder in the pids tree: pids.events, on v1 in "work"
     bool cgroup_v2 = false;
     bool frozen = false;
 };
@@ -47,6 +50,20 @@ struct NodeStatus {
     std::uint32_t removals_pending = 0;   // what the janitor has still to remove
     std::uint32_t removals_stuck = 0;     // what it could not remove for a minute (a process in D state)
     std::vector<std::string> templates;
+    std::string refusal;                  // why creates are refused until the node is tested again; empty: they are taken
+};
+
+// What a self-test of the node saw, signed. The bytes of `payload`, a JSON text, are what was signed; docs/security.md
+// says what is in it.
+struct Attestation {
+    std::string payload;
+    std::string signature;   // Ed25519 (RFC 8032), 64 bytes
+    std::string public_key;  // PEM (SubjectPublicKeyInfo)
+    std::string fingerprint; // "sha256:" and the hex digest of that key's DER form
+};
+struct AttestRequest {
+    std::string nonce;   // comes back in the payload; at most 128 of A-Z a-z 0-9 . _ -
+    bool fresh = false;  // after a new test
 };
 
 enum class GoneReason { destroyed = 1, init_died = 2, lost = 3 };
@@ -70,6 +87,8 @@ public:
     // Bytes on disk, in the order of `ids`; 0 for one that is gone. At most 512 ids.
     [[nodiscard]] virtual asio::awaitable<Result<std::vector<std::uint64_t>>> disk_usage(std::vector<SandboxId> ids, Deadline deadline) = 0;
     [[nodiscard]] virtual asio::awaitable<Result<NodeStatus>> status(Deadline deadline) = 0;
+    // invalid_argument (nonce), rate_limited, unavailable (no test could be made).
+    [[nodiscard]] virtual asio::awaitable<Result<Attestation>> attest(AttestRequest request, Deadline deadline) = 0;
 
     // Called on the node's executor when a sandbox ended without destroy() (its PID 1 died).
     std::function<void(SandboxId, GoneReason)> on_gone;

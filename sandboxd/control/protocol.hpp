@@ -32,6 +32,7 @@ enum class Type : std::uint16_t {
     disk_usage = 8,  // -> sizes
     status = 9,      // -> node_status
     drained = 10,    // no reply
+    attest = 11,     // -> attestation, or error
     // server -> client
     ok = 64,
     error = 65,
@@ -39,6 +40,7 @@ enum class Type : std::uint16_t {
     ids = 67,
     sizes = 68,
     node_status = 69,
+    attestation = 70,
     // events: request number 0
     gone = 96,
     drain = 97,
@@ -75,10 +77,11 @@ struct Create {
     std::string_view hostname;
     WireLimits limits;
     bool allow_root = false;
+    std::uint8_t profile = 0;  // policies::Profile
     std::uint32_t deadline_ms = 0;
     template <class A, class S>
     static bool visit(A& a, S& s) {
-        return a(s.id) && a(s.template_name) && a(s.hostname) && a(s.limits) && a(s.allow_root) && a(s.deadline_ms);
+        return a(s.id) && a(s.template_name) && a(s.hostname) && a(s.limits) && a(s.allow_root) && a(s.profile) && a(s.deadline_ms);
     }
 };
 
@@ -97,7 +100,7 @@ struct SetLimits {
     static bool visit(A& a, S& s) { return a(s.id) && a(s.limits); }
 };
 
-struct HandleReply {  // descriptors: agent, memory_dir, cpu_dir
+struct HandleReply {  // descriptors: agent, memory_dir, cpu_dir, pids_dir
     std::string_view id;
     bool cgroup_v2 = false;
     bool frozen = false;
@@ -131,12 +134,30 @@ struct StatusReply {
     std::uint32_t removals_pending = 0;
     std::uint32_t removals_stuck = 0;
     std::string_view templates;  // joined by ','
+    std::string_view refusal;
     template <class A, class S>
     static bool visit(A& a, S& s) {
         return a(s.cgroup_v2) && a(s.pool_kind) && a(s.pool_total_bytes) && a(s.pool_free_bytes) && a(s.memory_total_bytes) &&
                a(s.memory_available_bytes) && a(s.cpus) && a(s.sandboxes) && a(s.sandboxes_max) && a(s.removals_pending) &&
-               a(s.removals_stuck) && a(s.templates);
+               a(s.removals_stuck) && a(s.templates) && a(s.refusal);
     }
+};
+
+struct Attest {
+    std::string_view nonce;
+    bool fresh = false;
+    std::uint32_t deadline_ms = 0;
+    template <class A, class S>
+    static bool visit(A& a, S& s) { return a(s.nonce) && a(s.fresh) && a(s.deadline_ms); }
+};
+
+struct AttestationReply {
+    std::string_view payload;
+    std::string_view signature;
+    std::string_view public_key;
+    std::string_view fingerprint;
+    template <class A, class S>
+    static bool visit(A& a, S& s) { return a(s.payload) && a(s.signature) && a(s.public_key) && a(s.fingerprint); }
 };
 
 struct DrainEvent {

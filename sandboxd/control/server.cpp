@@ -82,7 +82,7 @@ private:
         body.id = handle->id.str();
         body.cgroup_v2 = handle->cgroup_v2;
         body.frozen = handle->frozen;
-        const std::array<int, 3> fds{handle->agent.get(), handle->memory_dir.get(), handle->cpu_dir.get()};
+        const std::array<int, 4> fds{handle->agent.get(), handle->memory_dir.get(), handle->cpu_dir.get(), handle->pids_dir.get()};
         reply(Type::handle, request, body, fds);
     }
 
@@ -115,6 +115,7 @@ private:
             case Type::disk_usage: return start_disk_usage(header.request, reader);
             case Type::status: tasks_.spawn("status", status(header.request)); return reader.done();
             case Type::drained: node_.drained(); return reader.done();
+            case Type::attest: return start_attest(header.request, reader);
             default: return false;
         }
     }
@@ -138,6 +139,11 @@ private:
         spec.hostname = std::string{body.hostname};
         spec.limits = from_wire(body.limits);
         spec.allow_root = body.allow_root;
+        if (body.profile >= policies::kProfiles) {
+            reply_error(request, Error{Errc::invalid_argument, "profile", "unknown"});
+            return true;
+        }
+        spec.profile = static_cast<policies::Profile>(body.profile);
         tasks_.spawn("create", create(request, std::move(spec), deadline_of(body.deadline_ms)));
         return true;
     }
@@ -187,6 +193,30 @@ private:
         }
         tasks_.spawn("disk_usage", disk_usage(request, std::move(ids)));
         return true;
+    }
+
+    bool start_attest(std::uint32_t request, wire::Reader& reader) {
+        Attest body;
+        if (!decode_body(reader, body)) return false;
+        AttestRequest asked;
+        asked.nonce = std::string{body.nonce};
+        asked.fresh = body.fresh;
+        tasks_.spawn("attest", attest(request, std::move(asked), deadline_of(body.deadline_ms)));
+        return true;
+    }
+
+    asio::awaitable<void> attest(std::uint32_t request, AttestRequest asked, Deadline deadline) {
+        auto attestation = co_await node_.attest(std::move(asked), deadline);
+        if (!attestation) {
+            reply_error(request, attestation.error());
+            co_return;
+        }
+        AttestationReply body;
+        body.payload = attestation->payload;
+        body.signature = attestation->signature;
+        body.public_key = attestation->public_key;
+        body.fingerprint = attestation->fingerprint;
+        reply(Type::attestation, request, body);
     }
 
     asio::awaitable<void> create(std::uint32_t request, CreateSpec spec, Deadline deadline) {
@@ -267,6 +297,7 @@ private:
         body.removals_pending = status->removals_pending;
         body.removals_stuck = status->removals_stuck;
         body.templates = templates;
+        body.refusal = status->refusal;
         reply(Type::node_status, request, body);
     }
 

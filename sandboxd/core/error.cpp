@@ -82,6 +82,7 @@ Errc Error::errc() const noexcept {
         case EAGAIN: case ECONNREFUSED: case ECONNRESET: case EPIPE: case ENOTCONN: return Errc::unavailable;
         case EPROTO: case EBADMSG: return Errc::protocol_error;
         case ENOSYS: case EOPNOTSUPP: return Errc::incompatible;
+        case EMFILE: case ENFILE: return Errc::node_full;
         default: return Errc::internal;
     }
 }

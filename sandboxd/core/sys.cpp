@@ -5,6 +5,7 @@
 #include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -57,6 +58,18 @@ Result<Fd> dup(int fd) {
     const int copy = retry([&] { return ::fcntl(fd, F_DUPFD_CLOEXEC, 3); });
     if (copy < 0) return errno_error("dup");
     return Fd{copy};
+}
+
+Result<void> raise_fd_limit() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return errno_error("getrlimit", "RLIMIT_NOFILE");
+    rlim_t most = limit.rlim_max;
+    if (const auto text = read_file("/proc/sys/fs/nr_open")) std::from_chars(text->data(), text->data() + text->size(), most);
+    const rlimit raised{most, most};
+    if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) return {};
+    limit.rlim_cur = limit.rlim_max;
+    if (::setrlimit(RLIMIT_NOFILE, &limit) != 0) return errno_error("setrlimit", "RLIMIT_NOFILE");
+    return {};
 }
 
 Result<void> mkdirat(int dir, const char* path, mode_t mode) {
@@ -167,6 +180,18 @@ Result<Fd> clone_tree(int dir, const char* path) {
     const long fd = ::syscall(SYS_open_tree, dir, path, flags);
     if (fd < 0) return errno_error("open_tree", path);
     return Fd{static_cast<int>(fd)};
+}
+
+Result<Fd> new_tmpfs(std::span<const std::pair<const char*, std::string>> options, unsigned attributes) {
+    const Fd context{static_cast<int>(::syscall(SYS_fsopen, "tmpfs", FSOPEN_CLOEXEC))};
+    if (!context.valid()) return errno_error("fsopen", "tmpfs");
+    for (const auto& [key, value] : options) {
+        SBX_CHECK(check(::syscall(SYS_fsconfig, context.get(), FSCONFIG_SET_STRING, key, value.c_str(), 0), "fsconfig", key));
+    }
+    SBX_CHECK(check(::syscall(SYS_fsconfig, context.get(), FSCONFIG_CMD_CREATE, nullptr, nullptr, 0), "fsconfig", "create"));
+    Fd mount{static_cast<int>(::syscall(SYS_fsmount, context.get(), FSMOUNT_CLOEXEC, attributes))};
+    if (!mount.valid()) return errno_error("fsmount", "tmpfs");
+    return mount;
 }
 
 Result<void> mount_setattr(int tree, std::uint64_t attr_set, std::uint64_t attr_clr, int userns) {

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sandboxd/core/fd.hpp"
@@ -22,6 +23,9 @@ namespace sandboxd::sys {
     return openat(-100 /* AT_FDCWD */, path.c_str(), flags, mode);
 }
 [[nodiscard]] Result<Fd> dup(int fd);
+// Lets this process and its children have as many descriptors as the kernel allows at all (/proc/sys/fs/nr_open; root
+// only: CAP_SYS_RESOURCE raises the hard limit, getrlimit(2)). Where that is refused: up to the hard limit.
+[[nodiscard]] Result<void> raise_fd_limit();
 [[nodiscard]] Result<void> mkdirat(int dir, const char* path, mode_t mode);
 // mkdir that accepts an existing directory.
 [[nodiscard]] Result<void> ensure_dir(const std::string& path, mode_t mode);
@@ -55,6 +59,8 @@ namespace sandboxd::sys {
 
 // open_tree(2) clone of one mount (not recursive), and mount_setattr(2) on a detached one. Kernel 5.2 / 5.12.
 [[nodiscard]] Result<Fd> clone_tree(int dir, const char* path);
+// A detached tmpfs with these options (tmpfs(5)) and MOUNT_ATTR_*. Kernel 5.2.
+[[nodiscard]] Result<Fd> new_tmpfs(std::span<const std::pair<const char*, std::string>> options, unsigned attributes);
 [[nodiscard]] Result<void> mount_setattr(int tree, std::uint64_t attr_set, std::uint64_t attr_clr, int userns = -1);
 
 [[nodiscard]] Result<Fd> memfd(const char* name, std::string_view content);  // sealed
@@ -65,7 +71,7 @@ struct SocketPair {
 [[nodiscard]] Result<SocketPair> seqpacket_pair();  // AF_UNIX, CLOEXEC, non-blocking
 
 // One message and its descriptors over a SOCK_SEQPACKET socket. EAGAIN is returned, not waited for.
-inline constexpr std::size_t kMaxFdsPerMessage = 32;
+inline constexpr std::size_t kMaxFdsPerMessage = 48;
 [[nodiscard]] Result<void> send_message(int socket, std::span<const std::byte> data, std::span<const int> fds = {});
 struct Received {
     std::size_t size = 0;  // 0: the peer has hung up

@@ -114,6 +114,7 @@ int run_command_line(int argc, char** argv) {
     add_copy(app, session);
     add_admin(app, session);
     add_doctor(app, session);
+    add_attest(app, session);
     add_completion(app, session);
     SplitLine line = split_command(app, {argv + 1, argv + argc});
     session.command = std::move(line.command);

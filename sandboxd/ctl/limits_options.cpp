@@ -22,6 +22,9 @@ void add_sandbox_options(CLI::App& verb, SandboxOptions& options) {
     verb.add_option("--pids", options.pids, "processes and threads (default: 256)")->type_name("N");
     verb.add_option("--network", options.network, "what it can reach (default: none)")
         ->type_name("POLICY");
+    verb.add_option("--profile", options.profile,
+                    "system calls that programs may make: strict, default or debug")
+        ->type_name("NAME");
     verb.add_option("-e,--env", options.env,
                     "an environment variable; NAME alone takes its value from here")
         ->type_name("NAME[=VALUE]")
@@ -72,6 +75,7 @@ Result<void> apply(const SandboxOptions& options, json& body) {
     if (!limits.empty()) body["limits"] = std::move(limits);
     if (!options.template_name.empty()) body["template"] = options.template_name;
     if (!options.network.empty()) body["network"] = options.network;
+    if (!options.profile.empty()) body["profile"] = options.profile;
     if (!options.env.empty()) {
         SBX_TRY(body["env"], parse_env(options.env));
     }

@@ -21,6 +21,7 @@ struct SandboxOptions {
     std::string disk;
     std::string pids;
     std::string network;
+    std::string profile;
     std::vector<std::string> env;
 };
 

@@ -45,6 +45,7 @@ void add_copy(CLI::App& app, Session& session);
 void add_usage(CLI::App& app, Session& session);
 void add_admin(CLI::App& app, Session& session);  // key, tenant, cordon, uncordon, drain
 void add_doctor(CLI::App& app, Session& session);
+void add_attest(CLI::App& app, Session& session);
 void add_completion(CLI::App& app, Session& session);  // last: it describes what is there
 
 }  // namespace sandboxd::ctl

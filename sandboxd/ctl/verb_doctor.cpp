@@ -20,6 +20,30 @@ Check refused(std::string name, const Error& error) {
     return {std::move(name), Severity::warn, error.message(), ""};
 }
 
+// What the daemon's own self-test saw. Its signature is `sandboxctl attest`'s to check.
+Check examine_walls(ApiClient& api) {
+    Request request;
+    request.path = "/v1/attest";
+    request.patience = std::chrono::seconds{60};
+    auto answer = api.call(request);
+    if (!answer && answer.error().is(Errc::unauthorized))
+        return {"daemon.walls", Severity::skipped, answer.error().message(), ""};
+    if (!answer)
+        return {"daemon.walls", Severity::warn, answer.error().message(),
+                "the daemon's log says why; sandboxctl attest --fresh tries again"};
+    const json payload = json::parse(text_of(*answer, "payload"), nullptr, false);
+    if (text_of(payload, "verdict") == "holds")
+        return {"daemon.walls", Severity::ok, "all that are needed hold, tested " + text_of(payload, "tested_at"), ""};
+    std::string broken;
+    const json walls = payload.is_object() ? payload.value("walls", json::array()) : json::array();
+    for (const json& wall : walls) {
+        if (wall.value("required", true) && text_of(wall, "status") != "holds")
+            broken += ' ' + text_of(wall, "name");
+    }
+    return {"daemon.walls", Severity::fail, "do not hold:" + broken,
+            "sandboxctl attest shows what was seen, docs/security.md what each wall needs"};
+}
+
 // A daemon that does not answer is no fault of the host's: it may not be started yet.
 Checks examine_daemon(const Session& session) {
     auto target = resolve_target(session.wanted);
@@ -33,8 +57,9 @@ Checks examine_daemon(const Session& session) {
     if (!ready && ready.error().is(Errc::unavailable)) {
         return {{"daemon.ready", Severity::info, ready.error().message(), ""}};
     }
-    if (!ready) return {refused("daemon.ready", ready.error())};
+    if (!ready) return {refused("daemon.ready", ready.error()), examine_walls(api)};
     Checks checks{{"daemon.ready", Severity::ok, at, ""}};
+    checks.push_back(examine_walls(api));
     request.path = "/v1/admin/node";
     auto node = api.call(request);
     if (!node) {

@@ -252,6 +252,12 @@ Result<void> AgentClient::take_exec_state(wire::Reader& reader, std::vector<Fd> 
 }
 
 Result<void> AgentClient::take_event(agent::Type type, wire::Reader& reader) {
+    if (type == agent::Type::exec_refusals) {
+        agent::ExecRefusals told;
+        if (!agent::decode_body(reader, told)) return Error{Errc::protocol_error, "agent", "a malformed event"};
+        if (!listener_->exec_refused(told)) return violation("refusals that make no sense");
+        return {};
+    }
     if (type != agent::Type::exec_exited) return violation("an unknown event");
     agent::ExecState state;
     if (!agent::decode_body(reader, state)) return Error{Errc::protocol_error, "agent", "a malformed event"};

@@ -30,6 +30,8 @@ public:
     virtual ~AgentListener() = default;
     // False: nothing that could have been expected (an exec that is not known, or that has ended already).
     [[nodiscard]] virtual bool exec_exited(const agent::ExecState& state) = 0;
+    // Before exec_exited, and before synced() for what is held. False: it makes no sense, or there is too much of it.
+    [[nodiscard]] virtual bool exec_refused(const agent::ExecRefusals& told) = 0;
     virtual void synced(std::vector<HeldExec> held) = 0;  // the whole truth: what is not in it is lost
     virtual void agent_gone() = 0;                        // the node has no such sandbox any more
 };

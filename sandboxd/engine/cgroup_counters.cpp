@@ -68,4 +68,11 @@ std::uint64_t CgroupCounters::oom_kills(std::uint64_t number) const {
     return keyed_of(memory_, leaf(number) + name, "oom_kill").value_or(0);
 }
 
+// v1 has no leaves in this tree: "work" is the group of all programs.
+std::uint64_t CgroupCounters::forks_refused() const { return keyed_of(pids_, v2_ ? "pids.events" : "work/pids.events", "max").value_or(0); }
+
+std::uint64_t CgroupCounters::forks_refused(std::uint64_t number) const {
+    return v2_ ? keyed_of(pids_, leaf(number) + "pids.events", "max").value_or(0) : 0;
+}
+
 }  // namespace sandboxd::engine

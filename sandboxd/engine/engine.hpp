@@ -2,6 +2,7 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/awaitable.hpp>
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -10,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "policies/seccomp_profile.hpp"
 #include "sandboxd/control/node.hpp"
 #include "sandboxd/core/deadline.hpp"
 #include "sandboxd/core/ids.hpp"
@@ -24,6 +26,7 @@ struct EngineConfig {
     std::string state_dir;        // writable by this process: holds state.db and spool/
     NodeIdentity node;
     policies::PriceBook price_book;
+    std::array<policies::SeccompProfile, policies::kProfiles> profiles;   // by policies::Profile: what denials quote
     std::uint64_t spool_bytes_per_sandbox = 16ULL << 30;  // over all streams; the oldest finished execs are dropped
     std::uint32_t finished_execs_kept = 64;
     std::uint32_t execs_per_sandbox = 128;                // living
@@ -35,6 +38,7 @@ struct CreateRequest {
     policies::Limits limits;
     std::string network = "none";
     bool allow_root = true;
+    policies::Profile profile = policies::Profile::standard;
     std::map<std::string, std::string> env;
     std::map<std::string, std::string> metadata;
     std::uint64_t timeout_s = 300;
@@ -105,6 +109,7 @@ public:
     [[nodiscard]] virtual asio::awaitable<void> drain(Deadline deadline) = 0;
 
     [[nodiscard]] virtual asio::awaitable<Result<control::NodeStatus>> node_status() = 0;
+    [[nodiscard]] virtual asio::awaitable<Result<control::Attestation>> attest(control::AttestRequest request, Deadline deadline) = 0;
     [[nodiscard]] virtual EngineStats stats() = 0;
     // Last samples to the ledger, files closed. Sandboxes go on.
     [[nodiscard]] virtual asio::awaitable<void> stop() = 0;

@@ -18,7 +18,7 @@ Error bad(const char* field, std::string why) {
 
 bool same_request(const ledger::SandboxRecord& record, const CreateRequest& request) {
     return record.template_name == request.template_name && record.limits == request.limits && record.network == request.network &&
-           record.allow_root == request.allow_root && record.env == request.env && record.metadata == request.metadata &&
+           record.allow_root == request.allow_root && record.profile == request.profile && record.env == request.env && record.metadata == request.metadata &&
            record.timeout_s == request.timeout_s && record.on_timeout == request.on_timeout;
 }
 
@@ -34,6 +34,7 @@ ledger::SandboxRecord record_of(const TenantId& tenant, SandboxId id, CreateRequ
     record.limits = request.limits;
     record.network = std::move(request.network);
     record.allow_root = request.allow_root;
+    record.profile = request.profile;
     record.env = std::move(request.env);
     record.metadata = std::move(request.metadata);
     record.timeout_s = request.timeout_s;
@@ -71,6 +72,7 @@ Result<void> EngineImpl::check_request(const CreateRequest& request, const polic
             .fact("asked", static_cast<std::int64_t>(request.timeout_s))
             .fact("allowed", static_cast<std::int64_t>(ceiling.max_timeout_s));
     }
+    SBX_CHECK(policies::check_profile(request.profile, ceiling.profile));
     if (request.network != "none") {
         return Error{Errc::incompatible, "create", "this node has no network for sandboxes"}.fact("field", std::string{"network"}).fact("allowed", std::string{"none"});
     }
@@ -177,6 +179,7 @@ asio::awaitable<Result<EngineImpl::Entry>> EngineImpl::make_on_node(std::shared_
     spec.hostname = record.id.str();
     spec.limits = record.limits;
     spec.allow_root = record.allow_root;
+    spec.profile = record.profile;
     // Written while the node works: a sandbox without a record is removed at the next start, and nobody has heard of it.
     const Store::Ticket intended = store_->put([record](ledger::Records& records) { return records.put_sandbox(record); });
     auto handle = co_await node_.create(std::move(spec), creation->deadline);

@@ -54,6 +54,9 @@ public:
     bool cordoned() const override { return admission_.cordoned(); }
     asio::awaitable<void> drain(Deadline deadline) override;
     asio::awaitable<Result<control::NodeStatus>> node_status() override;
+    asio::awaitable<Result<control::Attestation>> attest(control::AttestRequest request, Deadline deadline) override {
+        return node_.attest(std::move(request), deadline);
+    }
     EngineStats stats() override;
     asio::awaitable<void> stop() override;
 

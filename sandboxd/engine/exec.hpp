@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "policies/denial.hpp"
 #include "sandboxd/core/clock.hpp"
 #include "sandboxd/core/deadline.hpp"
 #include "sandboxd/core/ids.hpp"
@@ -77,6 +78,8 @@ public:
     [[nodiscard]] virtual Output& err() = 0;
     // Figures as of the last second while it runs, final when it has ended.
     [[nodiscard]] virtual ledger::Usage usage() const = 0;
+    // What it was refused. While it runs: system calls, counted up to the last one of a new kind.
+    [[nodiscard]] virtual policies::Denials denials() const = 0;
 
     // Completes when the program has ended and what it wrote has reached the files. Processes that it left in the
     // background may go on; what they write later is still taken. Cancelling the wait changes nothing for the program.

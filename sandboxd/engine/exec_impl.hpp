@@ -53,6 +53,7 @@ public:
     Output& out() override { return *streams_.out; }
     Output& err() override { return *streams_.err; }
     ledger::Usage usage() const override;
+    policies::Denials denials() const override { return record_.denials; }
     asio::awaitable<Result<void>> wait(Deadline deadline) override;
     asio::awaitable<Result<void>> write_stdin(std::string data, Deadline deadline) override;
     asio::awaitable<Result<void>> close_stdin(Deadline deadline) override;
@@ -67,6 +68,7 @@ public:
     [[nodiscard]] Result<void> attach(std::uint32_t flags, std::vector<Fd> fds);
     void set_meter(std::shared_ptr<const Meter> meter) { meter_ = std::move(meter); }
     void set_figures(const ledger::Counters& figures) { figures_ = figures; }
+    void set_denials(policies::Denials denials) { record_.denials = std::move(denials); }
     void end(const ExecEnd& how, const ledger::Counters& figures);
     // The record as it is now, with the bytes dropped so far.
     [[nodiscard]] const ledger::ExecRecord& record();
@@ -75,6 +77,7 @@ public:
     bool lingering = false;   // ended; its agent is told to forget it once nobody writes any more
     bool attached_before = false;  // in this process
     std::uint64_t dropped_recorded = 0;
+    std::uint64_t forks_before = 0;  // of the sandbox, refused before this exec
 
 private:
     [[nodiscard]] Result<void> attach_pipes(std::uint32_t flags, std::vector<Fd> fds);

@@ -35,7 +35,7 @@ using Environment = std::map<std::string, std::string>;
 
 Environment default_environment(const ExecRequest& request, const ledger::SandboxRecord& sandbox) {
     Environment env{
-        {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"},
+        {"PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/run/sandboxd/bin"},  // the last: `sudo` where the template has none
         {"HOME", request.user.home},
         {"USER", request.user.name},
         {"LOGNAME", request.user.name},
@@ -45,7 +45,7 @@ Environment default_environment(const ExecRequest& request, const ledger::Sandbo
     if (request.pty) env["TERM"] = "xterm-256color";
     // Numeric libraries start a thread per core of the host, which only makes them slow under a smaller quota.
     const std::string threads = std::to_string(std::max(1U, (sandbox.limits.cpu_milli + 999) / 1000));
-    for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_MAX_THREADS", "RAYON_NUM_THREADS"}) {
+    for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS", "RAYON_NUM_THREADS"}) {
         env[name] = threads;
     }
     return env;

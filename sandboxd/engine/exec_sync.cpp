@@ -95,6 +95,7 @@ ExecTable::Entry ExecTable::adopt(const HeldExec& held) {
 }
 
 void ExecTable::take_up(const Entry& exec, HeldExec& held) {
+    take_early_denials(exec);
     // Streams that are attached stay as they are: what comes along are other descriptors of the same pipes.
     if (!exec->attached_before) {
         auto attached = exec->attach(held.state.flags, std::move(held.fds));

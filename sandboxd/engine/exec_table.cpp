@@ -74,6 +74,7 @@ asio::awaitable<void> ExecTable::launch(std::shared_ptr<Launch> launch) {
         ~Began() {
             table.launching_.erase(number);
             table.early_exits_.erase(number);
+            table.early_denials_.erase(number);
             if (!handed_over) table.owner_.exec_ended();
         }
     } began{*this, launch->plan.number};
@@ -160,6 +161,8 @@ void ExecTable::started(const Entry& exec) {
     ++services_.execs_started;
     ++services_.execs_running;
     exec->set_meter(owner_.meter().begin(exec->number(), {}, system_clock().steady()));
+    take_early_denials(exec);
+    begin_counting(exec);
     pump(exec);
     (void)record(exec);  // behind the answer: a crash in between leaves an exec that synced() adopts by its spill file
 }
@@ -227,21 +230,20 @@ asio::awaitable<void> ExecTable::finish(Entry exec, agent::ExecState state) {
     co_await exec->streams().out->settle();
     co_await exec->streams().err->settle();
     // The last reading, while the leaf is there: forget() lets the init remove it.
-    struct Look {
-        Readings readings;
-        std::uint64_t oom_kills = 0;
-    };
-    const auto look = std::make_shared<Look>();
+    const auto look = std::make_shared<LastLook>();
     const auto counters = owner_.counters();
     const std::uint64_t number = exec->number();
     if (counters) {
         std::function<void()> work = [look, counters, number] {
             look->readings = read_counters(*counters, {number});
             look->oom_kills = counters->oom_kills(number);
+            look->forks_refused = counters->forks_refused();
+            look->own_forks_refused = counters->forks_refused(number);
         };
         co_await services_.pools.spill.run(std::move(work));
         owner_.meter().apply(look->readings);
     }
+    co_await explain_end(exec, state, *look);
     if (exec->status() != ExecStatus::running) co_return;  // the sandbox has ended meanwhile
     const ExecEnd how = end_of(state, look->oom_kills, exec->started(), system_clock().wall());
     std::vector<ledger::Sample> rows;

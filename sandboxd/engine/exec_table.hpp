@@ -51,6 +51,7 @@ public:
     void restore(std::vector<Remembered> execs);
     // From the agent, see AgentListener.
     [[nodiscard]] bool exec_exited(const agent::ExecState& state);
+    [[nodiscard]] bool exec_refused(const agent::ExecRefusals& told);
     void synced(std::vector<HeldExec> held);
     // No program is left: whatever still counts as running has been killed with the sandbox, or was lost with it.
     void sandbox_ended(ExecStatus how, std::vector<ledger::Sample>& rows);
@@ -61,6 +62,13 @@ public:
 
 private:
     struct Launch;
+    // The kernel's counters at the end of an exec, while its leaf is there.
+    struct LastLook {
+        Readings readings;
+        std::uint64_t oom_kills = 0;
+        std::uint64_t forks_refused = 0;      // of the sandbox
+        std::uint64_t own_forks_refused = 0;  // of the leaf, where the kernel counts them there
+    };
     using Entry = std::shared_ptr<ExecImpl>;
 
     [[nodiscard]] asio::awaitable<void> launch(std::shared_ptr<Launch> launch);
@@ -69,6 +77,9 @@ private:
     [[nodiscard]] Result<Entry> make(ledger::ExecRecord record);
     void pump(const Entry& exec);
     [[nodiscard]] asio::awaitable<void> finish(Entry exec, agent::ExecState state);
+    void take_early_denials(const Entry& exec);
+    void begin_counting(const Entry& exec);
+    [[nodiscard]] asio::awaitable<void> explain_end(Entry exec, agent::ExecState state, LastLook look);
     void end(const Entry& exec, const ExecEnd& how, std::vector<ledger::Sample>& rows);
     [[nodiscard]] asio::awaitable<void> linger(Entry exec, Store::Ticket recorded);
     void lose(const Entry& exec);
@@ -93,7 +104,11 @@ private:
     std::map<std::uint64_t, Entry> execs_;
     std::set<std::uint64_t> launching_;
     std::map<std::uint64_t, agent::ExecState> early_exits_;  // told before the launch's answer was looked at
+    std::map<std::uint64_t, policies::Denials> early_denials_;  // the same
     std::set<std::uint64_t> discarded_;
+    static constexpr auto kDiskTime = std::chrono::seconds{2};
+    std::uint64_t forks_seen_ = 0;  // as of the last look at the counter
+    bool forks_known_ = false;
     std::size_t lingering_ = 0;
     std::uint64_t next_ = 1;
     std::size_t running_ = 0;

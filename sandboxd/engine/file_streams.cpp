@@ -76,6 +76,20 @@ public:
         co_return info_;
     }
 
+    asio::awaitable<void> discard(Deadline deadline) override {
+        static constexpr std::array kGiveUp{std::byte{'x'}};
+        file_ = nullptr;  // an open file keeps its space
+        if (!sys::send_packet(session_.get(), kGiveUp)) co_return;
+        std::array<std::byte, 64> answer{};
+        for (;;) {
+            // The init's task ends, and with it hangs up, when it has removed the file.
+            const auto got = sys::receive_packet(session_.get(), answer);
+            if (got || !got.error().is_errno(EAGAIN)) co_return;
+            auto ready = co_await wait_fd(session_.get(), Ready::read, deadline);
+            if (!ready) co_return;
+        }
+    }
+
 private:
     IoPools& pools_;
     std::shared_ptr<const Fd> file_;

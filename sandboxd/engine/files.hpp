@@ -44,6 +44,9 @@ public:
     virtual ~FileWriter() = default;
     [[nodiscard]] virtual asio::awaitable<Result<void>> write(std::span<const std::byte> data) = 0;  // disk_full at the quota
     [[nodiscard]] virtual asio::awaitable<Result<FileInfo>> commit(Deadline deadline) = 0;
+    // Gives up, and completes when the disk has what was written back (at the latest at the deadline). Destroying it does
+    // the same without waiting.
+    [[nodiscard]] virtual asio::awaitable<void> discard(Deadline deadline) = 0;
 };
 
 // Entries one after another, as they are found.

@@ -67,7 +67,8 @@ Result<void> SandboxImpl::open_spool() {
 }
 
 void SandboxImpl::take_folders(control::SandboxHandle& handle) {
-    counters_ = std::make_shared<const CgroupCounters>(std::move(handle.memory_dir), std::move(handle.cpu_dir), handle.cgroup_v2);
+    counters_ = std::make_shared<const CgroupCounters>(std::move(handle.memory_dir), std::move(handle.cpu_dir),
+                                                       std::move(handle.pids_dir), handle.cgroup_v2);
 }
 
 void SandboxImpl::serve_agent(Fd socket, AgentClient::Start start) {
@@ -121,6 +122,8 @@ asio::awaitable<Result<Fd>> SandboxImpl::dial(Deadline deadline) {
 // ---- what the agent and the execs tell -------------------------------------------------------------------------------
 
 bool SandboxImpl::exec_exited(const agent::ExecState& state) { return execs_.exec_exited(state); }
+
+bool SandboxImpl::exec_refused(const agent::ExecRefusals& told) { return execs_.exec_refused(told); }
 
 void SandboxImpl::synced(std::vector<HeldExec> held) {
     execs_.synced(std::move(held));

@@ -73,6 +73,7 @@ public:
 private:
     // ---- AgentListener
     bool exec_exited(const agent::ExecState& state) override;
+    bool exec_refused(const agent::ExecRefusals& told) override;
     void synced(std::vector<HeldExec> held) override;
     void agent_gone() override;
     // ---- ExecOwner

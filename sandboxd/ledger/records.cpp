@@ -15,7 +15,7 @@ namespace {
     " pids INTEGER NOT NULL, output_bytes INTEGER NOT NULL,"
 
 // Only ever append to the list.
-constexpr std::array<const char*, 1> kMigrations{
+constexpr std::array<const char*, 2> kMigrations{
     // The first five are for one sandbox, total_* over all of them.
     "CREATE TABLE tenants(id TEXT PRIMARY KEY," SBX_LIMITS
     " sandboxes INTEGER NOT NULL, total_cpu_milli INTEGER NOT NULL, total_memory_bytes INTEGER NOT "
@@ -52,11 +52,22 @@ constexpr std::array<const char*, 1> kMigrations{
     " status INTEGER NOT NULL, content_type TEXT NOT NULL, body BLOB NOT NULL, created INTEGER NOT "
     "NULL,"
     " PRIMARY KEY(tenant, key)) STRICT;"
-    "CREATE INDEX idempotency_created ON idempotency(created);"};
+    "CREATE INDEX idempotency_created ON idempotency(created);",
+
+    // Numbers of policies::Profile: 1 is "default".
+    "ALTER TABLE tenants ADD COLUMN profile INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE sandboxes ADD COLUMN profile INTEGER NOT NULL DEFAULT 1;"
+    "ALTER TABLE execs ADD COLUMN denials TEXT NOT NULL DEFAULT '';"};
 
 #undef SBX_LIMITS
 
 }  // namespace
+
+Result<policies::Profile> stored_profile(int number) {
+    if (number >= 0 && static_cast<std::size_t>(number) < policies::kProfiles)
+        return static_cast<policies::Profile>(number);
+    return Error{Errc::invalid_argument, "profile", "the stored number is unknown"};
+}
 
 Records::Records(std::unique_ptr<Impl> impl) : impl_{std::move(impl)} {}
 Records::~Records() = default;
@@ -72,13 +83,13 @@ Result<std::unique_ptr<Records>> Records::open(Database& database) {
 Result<void> Records::put_tenant(const TenantRecord& tenant) {
     SBX_TRY(Statement put,
             impl_->database.prepare(
-                "INSERT OR REPLACE INTO tenants VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+                "INSERT OR REPLACE INTO tenants VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
     const policies::TenantLimits& l = tenant.limits;
     const policies::Limits& each = l.per_sandbox;
     ColumnWriter{put} << tenant.id << each.cpu_milli << each.memory_bytes << each.disk_bytes
                       << each.pids << each.output_bytes << l.sandboxes << l.cpu_milli
                       << l.memory_bytes << l.creates_per_second << l.max_timeout_s << l.max_exec_ms
-                      << l.allow_root << tenant.created;
+                      << l.allow_root << tenant.created << static_cast<int>(l.profile);
     return put.run();
 }
 
@@ -88,13 +99,15 @@ Result<std::vector<TenantRecord>> Records::tenants() {
     for (;;) {
         SBX_TRY(const bool row, rows.step());
         if (!row) return out;
+        int profile = 0;
         TenantRecord& tenant = out.emplace_back();
         policies::TenantLimits& l = tenant.limits;
         policies::Limits& each = l.per_sandbox;
         ColumnReader{rows} >> tenant.id >> each.cpu_milli >> each.memory_bytes >> each.disk_bytes >>
             each.pids >> each.output_bytes >> l.sandboxes >> l.cpu_milli >> l.memory_bytes >>
             l.creates_per_second >> l.max_timeout_s >> l.max_exec_ms >> l.allow_root >>
-            tenant.created;
+            tenant.created >> profile;
+        SBX_TRY(l.profile, stored_profile(profile));
     }
 }
 

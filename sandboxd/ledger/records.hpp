@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "policies/denial.hpp"
 #include "policies/limits.hpp"
 #include "sandboxd/core/clock.hpp"
 #include "sandboxd/core/ids.hpp"
@@ -43,6 +44,7 @@ struct SandboxRecord {
     policies::Limits limits;
     std::string network = "none";
     bool allow_root = true;
+    policies::Profile profile = policies::Profile::standard;
     std::map<std::string, std::string> env;
     std::map<std::string, std::string> metadata;
     std::uint64_t timeout_s = 300;
@@ -72,6 +74,7 @@ struct ExecRecord {
     std::int32_t signal = 0;
     std::uint64_t out_dropped = 0;  // bytes above the cap, as of the last time that it was written
     std::uint64_t err_dropped = 0;
+    policies::Denials denials;
 };
 
 struct IdempotencyRecord {

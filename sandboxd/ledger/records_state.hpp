@@ -6,6 +6,9 @@
 
 namespace sandboxd::ledger {
 
+// invalid_argument for a number that no version of this program has written.
+[[nodiscard]] Result<policies::Profile> stored_profile(int number);
+
 // What the parts of Records share: the database, and the statements of every request. The rare
 // calls prepare their own.
 struct Records::Impl {

@@ -40,10 +40,12 @@ Result<SandboxRecord> read_sandbox(const Statement& row) {
     std::string env;
     std::string metadata;
     bool pause = false;
+    int profile = 0;
     ColumnReader{row} >> s.id >> s.tenant >> s.template_name >> l.cpu_milli >> l.memory_bytes >>
         l.disk_bytes >> l.pids >> l.output_bytes >> s.network >> s.allow_root >> env >> metadata >>
         s.timeout_s >> pause >> s.created >> s.last_used >> s.provisional >> s.paused >> s.ended >>
-        s.end_reason;
+        s.end_reason >> profile;
+    SBX_TRY(s.profile, stored_profile(profile));
     s.on_timeout = pause ? OnTimeout::pause : OnTimeout::kill;
     SBX_TRY(s.env, read_map("env", s.id, env));
     SBX_TRY(s.metadata, read_map("metadata", s.id, metadata));
@@ -56,10 +58,10 @@ Result<void> Records::Impl::prepare_sandboxes() {
     SBX_TRY(
         put_sandbox,
         database.prepare(
-            "INSERT OR REPLACE INTO sandboxes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+            "INSERT OR REPLACE INTO sandboxes VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
     SBX_TRY(get_sandbox, database.prepare("SELECT * FROM sandboxes WHERE id = ?"));
     SBX_TRY(put_exec,
-            database.prepare("INSERT OR REPLACE INTO execs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
+            database.prepare("INSERT OR REPLACE INTO execs VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"));
     SBX_TRY(get_execs, database.prepare("SELECT * FROM execs WHERE sandbox = ? ORDER BY number"));
     return {};
 }
@@ -72,7 +74,7 @@ Result<void> Records::put_sandbox(const SandboxRecord& s) {
         << s.id << s.tenant << s.template_name << l.cpu_milli << l.memory_bytes << l.disk_bytes
         << l.pids << l.output_bytes << s.network << s.allow_root << env << metadata << s.timeout_s
         << (s.on_timeout == OnTimeout::pause) << s.created << s.last_used << s.provisional
-        << s.paused << s.ended << s.end_reason;
+        << s.paused << s.ended << s.end_reason << static_cast<int>(s.profile);
     return impl_->put_sandbox.run();
 }
 
@@ -104,7 +106,8 @@ Result<void> Records::put_exec(const ExecRecord& e) {
     ColumnWriter{impl_->put_exec} << e.sandbox << e.number << e.command << e.cwd << e.user << e.pty
                                   << e.timeout_ms << e.output_limit << e.on_output_limit
                                   << e.started << e.ended << e.status << e.exit_code << e.signal
-                                  << e.out_dropped << e.err_dropped;
+                                  << e.out_dropped << e.err_dropped
+                                  << policies::to_text(e.denials);
     return impl_->put_exec.run();
 }
 
@@ -116,9 +119,11 @@ Result<std::vector<ExecRecord>> Records::execs(const SandboxId& sandbox) {
         SBX_TRY(const bool row, rows->step());
         if (!row) return out;
         ExecRecord& e = out.emplace_back();
+        std::string denials;
         ColumnReader{*rows} >> e.sandbox >> e.number >> e.command >> e.cwd >> e.user >> e.pty >>
             e.timeout_ms >> e.output_limit >> e.on_output_limit >> e.started >> e.ended >>
-            e.status >> e.exit_code >> e.signal >> e.out_dropped >> e.err_dropped;
+            e.status >> e.exit_code >> e.signal >> e.out_dropped >> e.err_dropped >> denials;
+        SBX_TRY(e.denials, policies::parse_denials(denials));
     }
 }
 

@@ -20,6 +20,7 @@ struct Entry {
     SandboxState state;
     Phase phase = Phase::creating;
     bool frozen = false;
+    bool unlisted = false;       // the daemon's own: not the API's to see or to count
     bool destroy_asked = false;  // its end is expected: nobody is told that it died
     std::unique_ptr<isolation::SandboxCgroup> cgroup;
     std::optional<isolation::Jail> jail;

@@ -17,6 +17,7 @@ constexpr std::uint32_t kFirstSlot = 1;
 constexpr std::uint32_t kLastSlot = 15;
 // Below systemd's dynamic users (61184) and above what distributions assign.
 constexpr std::uint32_t kApiFallbackBase = 60900;
+constexpr std::uint32_t kProbeBase = 60916;
 
 bool records_sandboxes(const std::string& state_dir) {
     const std::unique_ptr<DIR, int (*)(DIR*)> dir{::opendir((state_dir + "/sandboxes").c_str()), ::closedir};
@@ -95,5 +96,7 @@ Result<void> IdBlocks::take(isolation::IdMap ids) {
 void IdBlocks::release(isolation::IdMap ids) { used_[(ids.base & 0x0fffffffU) / isolation::kIdRange] = false; }
 
 std::uint32_t IdBlocks::api_fallback_id() const noexcept { return kApiFallbackBase + slot_; }
+
+std::uint32_t IdBlocks::probe_id() const noexcept { return kProbeBase + slot_; }
 
 }  // namespace sandboxd::manager

@@ -27,6 +27,8 @@ public:
     void release(isolation::IdMap ids);
     // An id of the host for the API process where the machine has no user `sandboxd`.
     [[nodiscard]] std::uint32_t api_fallback_id() const noexcept;
+    // One more, for the conductor of self-tests.
+    [[nodiscard]] std::uint32_t probe_id() const noexcept;
 
 private:
     IdBlocks(Fd lock, std::uint32_t slot);

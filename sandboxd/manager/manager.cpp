@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <set>
 #include <unordered_map>
 
@@ -11,11 +12,14 @@
 #include "fs/templates.hpp"
 #include "isolation/cgroup.hpp"
 #include "isolation/jail.hpp"
+#include "isolation/jail_mounts.hpp"
 #include "isolation/seccomp.hpp"
 #include "sandboxd/core/async.hpp"
 #include "sandboxd/core/log.hpp"
 #include "sandboxd/core/sys.hpp"
 #include "sandboxd/manager/agent_socket.hpp"
+#include "sandboxd/manager/cpu_spread.hpp"
+#include "sandboxd/manager/create_spec.hpp"
 #include "sandboxd/manager/entry.hpp"
 #include "sandboxd/manager/host_memory.hpp"
 #include "sandboxd/manager/id_blocks.hpp"
@@ -25,29 +29,21 @@ namespace sandboxd::manager {
 
 namespace {
 
-isolation::CgroupLimits cgroup_limits(const policies::Limits& limits) {
-    isolation::CgroupLimits out;
-    out.memory_bytes = limits.memory_bytes;
-    out.cpu_milli = limits.cpu_milli;
-    out.pids = limits.pids;
+// By policies::Profile. All of them at start: a wrong one must not be found out by a sandbox.
+Result<std::array<isolation::SeccompFilters, policies::kProfiles>> compile_profiles(const ManagerConfig& config) {
+    const bool noted = isolation::can_note_refusals();
+    if (!noted) log::warn("refused system calls are not told in denials: a filter of the daemon's own surroundings has the listener", {});
+    const std::array<const std::string*, policies::kProfiles> texts{&config.seccomp_strict, &config.seccomp_profile, &config.seccomp_debug};
+    std::array<isolation::SeccompFilters, policies::kProfiles> out;
+    for (std::size_t i = 0; i < texts.size(); ++i) {
+        auto compiled = isolation::compile_seccomp(*texts[i], noted ? isolation::Refusals::noted : isolation::Refusals::silent);
+        if (!compiled) return std::move(compiled).error().with("profile " + std::string{policies::to_string(static_cast<policies::Profile>(i))});
+        out[i] = *std::move(compiled);
+    }
     return out;
 }
 
-// /dev/shm is memory of the sandbox: half of it, as a tmpfs has by default.
-std::uint64_t shm_bytes(const policies::Limits& limits) { return limits.memory_bytes / 2; }
-
-Result<void> check_spec(const control::CreateSpec& spec) {
-    const policies::Limits& asked = spec.limits;
-    const policies::Limits& least = policies::kLeastLimits;
-    const bool enough = asked.cpu_milli >= least.cpu_milli && asked.memory_bytes >= least.memory_bytes &&
-                        asked.disk_bytes >= least.disk_bytes && asked.pids >= least.pids;
-    if (!enough) return Error{Errc::invalid_argument, "limits", "below what a sandbox needs to start"};
-    const auto label = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
-    if (spec.hostname.empty() || spec.hostname.size() > 63 || !std::all_of(spec.hostname.begin(), spec.hostname.end(), label)) {
-        return Error{Errc::invalid_argument, "hostname", "expected a host name label of a-z, 0-9 and -"};
-    }
-    return {};
-}
+enum class Listing { listed, unlisted };
 
 class ManagerImpl final : public Manager {
 public:
@@ -56,9 +52,12 @@ public:
         std::unique_ptr<fs::Pool> pool;
         std::unique_ptr<fs::TemplateStore> templates;
         std::unique_ptr<isolation::CgroupDriver> cgroups;
-        isolation::SeccompFilters seccomp;
+        std::array<isolation::SeccompFilters, policies::kProfiles> seccomp;
         StateDirectory states;
         IdBlocks ids;
+        Fd cpu_info;  // the host's /proc/cpuinfo, of which each sandbox is shown its CPUs
+        isolation::HiddenProgram sudo;
+        CpuSpread cpus{CpuSpread::cpus_of_this_process()};
     };
 
     ManagerImpl(asio::any_io_executor executor, ManagerConfig config, Parts parts)
@@ -101,20 +100,35 @@ public:
     // ---- Node --------------------------------------------------------------------------------------------
 
     asio::awaitable<Result<control::SandboxHandle>> create(control::CreateSpec spec, Deadline deadline) override {
+        if (refusal_) co_return *refusal_;
+        if (listed_count() >= config_.sandboxes_max) {
+            Error full{Errc::node_full, "create", "this node runs as many sandboxes as it may"};
+            co_return std::move(full).fact("limit", "sandboxes_max").fact("allowed", std::int64_t{config_.sandboxes_max});
+        }
+        co_return co_await make(std::move(spec), Listing::listed, deadline);
+    }
+
+    asio::awaitable<Result<Unlisted>> create_unlisted(control::CreateSpec spec, Deadline deadline) override {
+        const SandboxId id = spec.id;
+        SBX_CO_TRY(control::SandboxHandle handle, co_await make(std::move(spec), Listing::unlisted, deadline));
+        const auto found = entries_.find(id);
+        if (found == entries_.end()) co_return Error{Errc::gone, "create", "it died at once"};
+        co_return Unlisted{std::move(handle), found->second->state.ids};
+    }
+
+    asio::awaitable<Result<control::SandboxHandle>> make(control::CreateSpec spec, Listing listing, Deadline deadline) {
         SBX_CO_CHECK(check_spec(spec));
         if (entries_.contains(spec.id) || janitor_.removing(spec.id)) {
             co_return Error{Errc::conflict, "create", "a sandbox with this id exists or is being removed"};
-        }
-        if (entries_.size() >= config_.sandboxes_max) {
-            Error full{Errc::node_full, "create", "this node runs as many sandboxes as it may"};
-            co_return std::move(full).fact("limit", "sandboxes_max").fact("allowed", std::int64_t{config_.sandboxes_max});
         }
         SandboxState state;
         state.id = spec.id;
         state.template_name = spec.template_name;
         state.limits = spec.limits;
         SBX_CO_TRY(state.ids, parts_.ids.allocate());
+        state.first_cpu = parts_.cpus.place(spec.limits.cpu_milli);
         auto entry = std::make_shared<Entry>(executor_, std::move(state));
+        entry->unlisted = listing == Listing::unlisted;
         entries_.emplace(spec.id, entry);
 
         auto built = co_await build(entry, spec, deadline);
@@ -160,7 +174,7 @@ public:
     asio::awaitable<Result<std::vector<SandboxId>>> list(Deadline) override {
         std::vector<SandboxId> out;
         for (const auto& [id, entry] : entries_) {
-            if (entry->phase == Entry::Phase::running) out.push_back(id);
+            if (entry->phase == Entry::Phase::running && !entry->unlisted) out.push_back(id);
         }
         co_return out;
     }
@@ -178,6 +192,8 @@ public:
         if (limits.disk_bytes != entry->state.limits.disk_bytes) {
             SBX_CO_CHECK(parts_.pool->set_limit(id.str(), limits.disk_bytes));
         }
+        parts_.cpus.remove(entry->state.first_cpu, entry->state.limits.cpu_milli);
+        parts_.cpus.add(entry->state.first_cpu, limits.cpu_milli);
         entry->state.limits = limits;
         co_return parts_.states.write(entry->state);
     }
@@ -203,7 +219,8 @@ public:
         out.memory_total_bytes = memory.total_bytes;
         out.memory_available_bytes = memory.available_bytes;
         out.cpus = static_cast<std::uint32_t>(::sysconf(_SC_NPROCESSORS_ONLN));
-        out.sandboxes = static_cast<std::uint32_t>(entries_.size());
+        out.sandboxes = static_cast<std::uint32_t>(listed_count());
+        if (refusal_) out.refusal = refusal_->message();
         out.sandboxes_max = config_.sandboxes_max;
         out.removals_pending = janitor_.pending();
         out.removals_stuck = janitor_.stuck();
@@ -215,9 +232,18 @@ public:
         if (on_drained) on_drained();
     }
 
+    asio::awaitable<Result<control::Attestation>> attest(control::AttestRequest request, Deadline deadline) override {
+        if (!attest_with) co_return Error{Errc::incompatible, "attest", "this daemon has no self-test"};
+        co_return co_await attest_with(std::move(request), deadline);
+    }
+
+    void refuse_creates(std::optional<Error> why) override { refusal_ = std::move(why); }
+    const isolation::SeccompFilters& filters() const override { return parts_.seccomp[static_cast<std::size_t>(policies::Profile::standard)]; }
+
     // ---- stop --------------------------------------------------------------------------------------------
 
     std::uint32_t api_fallback_id() const override { return parts_.ids.api_fallback_id(); }
+    std::uint32_t probe_id() const override { return parts_.ids.probe_id(); }
 
     asio::awaitable<Result<void>> destroy_all(Deadline deadline) override {
         std::vector<SandboxId> ids;
@@ -263,10 +289,16 @@ private:
         jail.rlimits = isolation::default_rlimits();
         jail.init_binary = config_.init_binary.get();
         jail.agent_listener = listener.get();
+        jail.cpu_info = parts_.cpu_info.get();
+        jail.sudo_client = parts_.sudo.file.get();
+        jail.first_cpu = entry->state.first_cpu;
         jail.cgroup = entry->cgroup.get();
-        jail.seccomp = &parts_.seccomp;
-        SBX_CO_TRY(entry->jail, co_await isolation::Jail::launch(std::move(jail), deadline));
+        jail.seccomp = &parts_.seccomp[static_cast<std::size_t>(spec.profile)];
+        auto launched = co_await isolation::Jail::launch(std::move(jail), deadline);
+        entry->cgroup->release();
+        SBX_CO_TRY(entry->jail, std::move(launched));
         entry->state.init = entry->jail->init();
+        entry->state.walls = entry->jail->walls();
         co_return parts_.states.write(entry->state);
     }
 
@@ -276,7 +308,7 @@ private:
         if (!ended) co_return;  // the daemon stops; the sandbox goes on
         if (!entry->destroy_asked) {
             log::warn("a sandbox's PID 1 died", {{"sandbox", entry->state.id.str()}});
-            if (on_gone) on_gone(entry->state.id, control::GoneReason::init_died);
+            if (on_gone && !entry->unlisted) on_gone(entry->state.id, control::GoneReason::init_died);
         }
         forget(entry);
     }
@@ -284,6 +316,7 @@ private:
     // No process is left: out of the table, and its things to the janitor.
     void forget(const EntryPtr& entry) {
         entries_.erase(entry->state.id);
+        parts_.cpus.remove(entry->state.first_cpu, entry->state.limits.cpu_milli);
         entry->phase = Entry::Phase::ending;
         entry->dead = true;
         janitor_.remove(entry, [this, ids = entry->state.ids] { parts_.ids.release(ids); });
@@ -297,6 +330,7 @@ private:
         if (adopted && ids_ours) {
             entry->phase = Entry::Phase::running;
             entries_.emplace(state.id, entry);
+            parts_.cpus.add(state.first_cpu, state.limits.cpu_milli);
             tasks_.spawn("watch", watch(entry));
             log::info("adopted a sandbox", {{"sandbox", state.id.str()}, {"pid", state.init.pid}});
             return;
@@ -322,6 +356,10 @@ private:
         });
     }
 
+    std::size_t listed_count() const {
+        return static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(), [](const auto& of) { return !of.second->unlisted; }));
+    }
+
     Result<EntryPtr> running(const SandboxId& id) const {
         const auto found = entries_.find(id);
         if (found == entries_.end()) return Error{Errc::not_found, "sandbox", id.str() + " does not exist"};
@@ -333,8 +371,9 @@ private:
         control::SandboxHandle handle;
         handle.id = entry.state.id;
         SBX_TRY(handle.agent, connect_agent(parts_.agent_dir.get(), entry.state.id));
-        SBX_TRY(handle.memory_dir, sys::dup(entry.cgroup->memory_dir()));
-        SBX_TRY(handle.cpu_dir, sys::dup(entry.cgroup->cpu_dir()));
+        SBX_TRY(handle.memory_dir, entry.cgroup->open_memory_dir());
+        SBX_TRY(handle.cpu_dir, entry.cgroup->open_cpu_dir());
+        SBX_TRY(handle.pids_dir, entry.cgroup->open_pids_dir());
         handle.cgroup_v2 = parts_.cgroups->mode() == isolation::CgroupMode::v2;
         handle.frozen = entry.frozen;
         return handle;
@@ -344,6 +383,7 @@ private:
     ManagerConfig config_;
     Parts parts_;
     std::unordered_map<SandboxId, EntryPtr> entries_;
+    std::optional<Error> refusal_;
     Janitor janitor_;
     TaskGroup tasks_;
 };
@@ -355,7 +395,13 @@ asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_ex
     SBX_CO_TRY(Fd agent_dir, sys::open(config.state_dir + "/agents", O_RDONLY | O_DIRECTORY));
     SBX_CO_TRY(StateDirectory states, StateDirectory::open(config.state_dir));
     SBX_CO_TRY(IdBlocks ids, IdBlocks::claim(config.state_dir));
-    SBX_CO_TRY(isolation::SeccompFilters seccomp, isolation::compile_seccomp(config.seccomp_profile));
+    SBX_CO_TRY(auto seccomp, compile_profiles(config));
+
+    SBX_CO_TRY(Fd cpu_info, read_cpu_info());
+    isolation::HiddenProgram sudo;
+    if (config.sudo_client.valid()) {
+        SBX_CO_TRY(sudo, isolation::hide_program(config.sudo_client.get()));
+    }
 
     isolation::CgroupConfig cgroup_config;
     cgroup_config.root_name = "sandboxd-" + config.instance;
@@ -377,7 +423,7 @@ asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_ex
     }
 
     ManagerImpl::Parts parts{std::move(agent_dir), *std::move(pool), std::move(templates), std::move(cgroups), std::move(seccomp),
-                             std::move(states), std::move(ids)};
+                             std::move(states), std::move(ids), std::move(cpu_info), std::move(sudo)};
     auto manager = std::make_unique<ManagerImpl>(std::move(executor), std::move(config), std::move(parts));
     auto adopted = manager->adopt_what_lives();
     if (!adopted) {

@@ -31,7 +31,8 @@ std::string to_json(const SandboxState& s) {
     const json object{{"format", kFormat}, {"id", s.id.str()}, {"base", s.ids.base}, {"template", s.template_name},
                       {"cpu_milli", s.limits.cpu_milli}, {"memory_bytes", s.limits.memory_bytes},
                       {"disk_bytes", s.limits.disk_bytes}, {"pids", s.limits.pids},
-                      {"pid", static_cast<std::uint32_t>(s.init.pid)}, {"start_ticks", s.init.start_ticks}};
+                      {"pid", static_cast<std::uint32_t>(s.init.pid)}, {"start_ticks", s.init.start_ticks},
+                      {"first_cpu", s.first_cpu}, {"walls", s.walls.bits}};
     return object.dump();
 }
 
@@ -50,6 +51,9 @@ Result<SandboxState> parse_state(std::string_view text) {
         !take(object, "pids", out.limits.pids) || !take(object, "pid", pid) || !take(object, "start_ticks", out.init.start_ticks)) {
         return bad();
     }
+    // Absent in the files of earlier versions; a wrong value would do no harm.
+    (void)take(object, "first_cpu", out.first_cpu);
+    (void)take(object, "walls", out.walls.bits);
     out.id = SandboxId::trusted(id->get<std::string>());
     out.template_name = name->get<std::string>();
     out.init.pid = static_cast<pid_t>(pid);

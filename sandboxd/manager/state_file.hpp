@@ -21,6 +21,8 @@ struct SandboxState {
     std::string template_name;
     policies::Limits limits;
     sys::ProcessIdentity init;  // pid 0: intent
+    std::uint32_t first_cpu = 0;  // CpuSpread
+    isolation::Walls walls;       // as the init reported
     bool operator==(const SandboxState&) const = default;
 };
 

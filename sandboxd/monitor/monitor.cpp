@@ -7,6 +7,9 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "sandboxd/attest/attestor.hpp"
+#include "sandboxd/attest/self_test.hpp"
+#include "sandboxd/attest/sha256.hpp"
 #include "sandboxd/core/log.hpp"
 #include "sandboxd/core/sys.hpp"
 #include "sandboxd/manager/manager.hpp"
@@ -34,7 +37,11 @@ Result<manager::ManagerConfig> manager_config(const Config& config) {
     out.instance = instance_name(config.state_dir);
     SBX_TRY(const std::string init, find_program("sandbox-init"));
     SBX_TRY(out.init_binary, sys::open(init, O_PATH));
+    SBX_TRY(const std::string sudo, find_program("sandbox-sudo"));
+    SBX_TRY(out.sudo_client, sys::open(sudo, O_PATH));
     SBX_TRY(out.seccomp_profile, text_or(config.seccomp_profile, embedded_seccomp_profile()));
+    out.seccomp_strict = std::string{embedded_seccomp_strict()};
+    out.seccomp_debug = std::string{embedded_seccomp_debug()};
     out.cgroup_parent = config.cgroup_parent;
     out.unsafe_missing_controllers = config.unsafe_missing_controllers;
     out.pool_device = config.pool_device;
@@ -58,8 +65,9 @@ Result<Fd> pem_memfd(const char* name, const std::string& path) {
     return sys::memfd(name, text);
 }
 
-// The configuration that the API gets differs in one key: `price_book` holds the text instead of the path.
+// The configuration that the API gets differs in two keys: `price_book` and `seccomp_profile` hold texts instead of paths.
 Result<ApiFiles> api_files(Config config) {
+    SBX_TRY(config.seccomp_profile, text_or(config.seccomp_profile, embedded_seccomp_profile()));
     if (config.price_book.empty()) {
         config.price_book = std::string{embedded_price_book()};
     } else {
@@ -94,6 +102,26 @@ Result<void> add_dev_key(Config& config) {
     return {};
 }
 
+Result<std::unique_ptr<attest::Attestor>> make_attestor(asio::any_io_executor executor, const Config& config, manager::Manager& manager) {
+    attest::SelfTestPlan plan;
+    SBX_TRY(plan.program, find_program("sandbox-probe"));
+    plan.secret_path = config.state_dir;
+    plan.uid = manager.probe_id();
+    plan.node = config.node;
+    attest::AttestorConfig out;
+    out.key_file = config.state_dir + "/attest.key";
+    out.seccomp_sha256 = attest::sha256_hex(manager.filters().arguments + manager.filters().names);
+    out.test = [&manager, plan](Deadline deadline) { return attest::run_self_test(manager, plan, deadline); };
+    out.refuse_creates = [&manager](std::optional<Error> why) { manager.refuse_creates(std::move(why)); };
+    out.accepted = config.unsafe_accept_broken_walls;
+    // A limit that was given up has no wall.
+    for (const std::string& name : config.unsafe_missing_controllers) {
+        if (name == "memory") out.accepted.emplace_back("memory_limit");
+        if (name == "pids") out.accepted.emplace_back("process_limit");
+    }
+    return attest::Attestor::make(std::move(executor), std::move(out));
+}
+
 // From the manager's start until the stop; what the manager holds is the caller's to end, also when this fails.
 asio::awaitable<Result<void>> serve(asio::any_io_executor executor, const Config& config, manager::Manager& manager,
                                     StopRequest& stop) {
@@ -111,16 +139,21 @@ asio::awaitable<Result<void>> serve(asio::any_io_executor executor, const Config
     launch.unix_socket = listeners.unix_socket.get();
     launch.tls_certificate = files.certificate.get();
     launch.tls_key = files.key.get();
+    SBX_CO_TRY(const std::unique_ptr<attest::Attestor> attestor, make_attestor(executor, config, manager));
+    manager.attest_with = [&attestor](control::AttestRequest request, Deadline deadline) { return attestor->attest(std::move(request), deadline); };
     Supervisor supervisor{executor, manager, std::move(launch)};
     supervisor.start();
     log::info("sandboxd runs", {{"listen", listeners.tcp_address}, {"socket", listeners.unix_path}, {"state_dir", config.state_dir}});
     notify_systemd("READY=1");
+    attestor->start();
 
     while (!stop.asked) (void)co_await stop.event.wait(Deadline::never());
     log::info("draining", {{"timeout_s", config.drain_timeout_s}});
     notify_systemd("STOPPING=1");
     const std::chrono::seconds drain_timeout{config.drain_timeout_s};
     co_await supervisor.stop(drain_timeout);
+    manager.attest_with = nullptr;
+    co_await attestor->stop();
     if (!listeners.unix_path.empty()) (void)sys::unlinkat(AT_FDCWD, listeners.unix_path.c_str());
     co_return Result<void>{};
 }

@@ -20,6 +20,7 @@ struct ApiUser {
 
 // The daemon's folder: root's, and only passable for others (0711), because sandboxd-api has its own part in it.
 //   lock            held by the one daemon that uses the folder
+//   attest.key      the key that attestations are signed with, root's alone
 //   api/            the API's: state.db, spool/
 //   agents/ sandboxes/ pool/ templates/   the monitor's (0700)
 // conflict when another daemon uses it.

@@ -13,7 +13,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests" / "blackbox"))
 import host  # noqa: E402
 
-PROGRAMS = ("sandboxd", "sandboxd-api", "sandbox-init")
+PROGRAMS = ("sandboxd", "sandboxd-api", "sandbox-init", "sandbox-probe")
 SETTLE_SECONDS = 20  # the kernel takes network namespaces and cgroups down in the background
 
 

@@ -11,10 +11,20 @@ readonly BUILD_PACKAGES=(
     zlib1g-dev libcurl4-openssl-dev) # what prometheus-cpp's CMake package looks for, used or not
 # What a running daemon uses: mkfs.btrfs for the pool, python3 as an interpreter in the `host` template.
 readonly RUN_PACKAGES=(btrfs-progs python3 curl)
-readonly TEST_PACKAGES=(catch2 python3-aiohttp iproute2 shellcheck)
+# The last three make the guest of tests/vm; its kernel is only downloaded, by tests/vm/kernel.py.
+readonly TEST_PACKAGES=(catch2 python3-aiohttp iproute2 shellcheck qemu-system-x86 busybox-static cpio)
 # Graders of the attack suite: what can't be installed is a skip with its reason, no failure.
 readonly GRADER_PACKAGES=(stress-ng trinity)
 readonly BENCH_PACKAGES=(bubblewrap crun runc socat)
+# What tests/workloads runs in sandboxes. PACKAGE, or PACKAGE:PROGRAM: the program may also come from elsewhere (a vendor's
+# nodejs brings npm and conflicts with the distribution's). One that can't be installed is a skipped test, not a failed run.
+readonly WORKLOAD_PACKAGES=(
+    procps curl:curl git:git sqlite3:sqlite3 tmux:tmux strace:strace iputils-ping:ping
+    gcc:gcc g++:g++ golang-go:go rustc:rustc cargo:cargo default-jdk-headless:javac
+    nodejs:node npm:npm
+    python3-pip python3-venv python3-setuptools python3-wheel libopenblas0-pthread python3-numpy python3-pandas python3-matplotlib
+    postgresql chromium:chromium ffmpeg:ffmpeg)
+readonly SANDBOX_PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 
 say() { printf '%s\n' "$*" >&2; }
 step() { printf '\n== %s\n' "$*" >&2; }
@@ -39,7 +49,8 @@ boost_headers_are_new_enough() {
 }
 
 available() { # available PACKAGE: apt knows a version of it
-    apt-cache policy "$1" 2>/dev/null | grep -q 'Candidate: [0-9]'
+    # Not grep -q: it leaves at the first hit, apt-cache gets SIGPIPE, and pipefail makes a failure of it.
+    apt-cache policy "$1" 2>/dev/null | grep 'Candidate: [0-9]' >/dev/null
 }
 
 # The Boost package to install, or nothing when the headers that are there will do.
@@ -98,6 +109,76 @@ install_graders() {
         fi
     done
     [ "${#known[@]}" -eq 0 ] || install_missing "${known[@]}"
+}
+
+# why_not NAME WITH...: why apt can't install NAME beside WITH; nothing when it can.
+why_not() {
+    local plan code=0 removed
+    if ! available "$1"; then
+        printf 'apt has no package %s' "$1"
+        if [ "$1" = chromium ]; then printf ' (on Ubuntu it is a snap, and snaps are outside /usr)'; fi
+        return 0
+    fi
+    plan="$(LC_ALL=C apt-get -s install --no-install-recommends "$@" 2>&1)" || code=$?
+    removed="$(sed -n 's/^Remv \([^ ]*\).*/\1/p' <<<"$plan" | tr '\n' ' ')"
+    if [ "$code" -ne 0 ]; then
+        printf 'apt: %s' "$(grep -E '^ .*: (Depends|Conflicts|Breaks|PreDepends)' <<<"$plan" | sed 's/  */ /g; s/^ //' | head -n 1 | grep . || tail -n 1 <<<"$plan")"
+    elif [ -n "$removed" ]; then
+        printf 'it would remove %s' "$removed" # a test is not worth a package that somebody installed
+    fi
+}
+
+# apt_install_quietly LOG NAME...: starts no service and makes no database cluster. In a subshell for its trap.
+apt_install_quietly() (
+    local log="$1" policy=/usr/sbin/policy-rc.d cluster=/etc/postgresql-common/createcluster.d made=()
+    shift
+    trap '[ "${#made[@]}" -eq 0 ] || rm -f "${made[@]}"; rmdir "$cluster" 2>/dev/null || true' EXIT
+    if [ ! -e "$policy" ]; then
+        made+=("$policy")
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod 0755 "$policy"
+    fi
+    mkdir -p "$cluster"
+    made+=("$cluster/sandboxd-tests.conf")
+    printf 'create_main_cluster = false\n' >"$cluster/sandboxd-tests.conf"
+    LC_ALL=C apt_get install --no-install-recommends "$@" >>"$log" 2>&1
+)
+
+# install_workloads REASONS LOG: never fails; what could not be installed is in REASONS, one "PACKAGE<tab>WHY" per line.
+install_workloads() {
+    local reasons="$1" log="$2" entry name why wanted=() able=()
+    : >"$reasons"
+    : >"$log"
+    for entry in "${WORKLOAD_PACKAGES[@]}"; do
+        name="${entry%%:*}"
+        installed "$name" && continue
+        if [ "$entry" != "$name" ] && PATH="$SANDBOX_PATH" type -P "${entry#*:}" >/dev/null; then continue; fi
+        wanted+=("$name")
+    done
+    if [ "${#wanted[@]}" -eq 0 ]; then
+        say "packages of the workloads: all there"
+        return 0
+    fi
+    if ! command -v apt-get >/dev/null; then
+        printf '%s\tthere is no apt-get here to install it with\n' "${wanted[@]}" >"$reasons"
+        return 0
+    fi
+    apt_get update >>"$log" 2>&1 || say "warning: apt-get update failed; trying with the package lists that are there"
+    for name in "${wanted[@]}"; do
+        why="$(why_not "$name" "${able[@]}")"
+        if [ -z "$why" ]; then able+=("$name"); else printf '%s\t%s\n' "$name" "$why" >>"$reasons"; fi
+    done
+    if [ "${#able[@]}" -gt 0 ]; then
+        say "packages of the workloads: installing ${able[*]}"
+        # All at once is quickest; one that breaks must not take the others along.
+        if ! apt_install_quietly "$log" "${able[@]}"; then
+            for name in "${able[@]}"; do
+                apt_install_quietly "$log" "$name" || printf '%s\tapt-get install failed: see %s\n' "$name" "$log" >>"$reasons"
+            done
+        fi
+        grep -E '^(Need to get|After this operation|Fetched)' "$log" >&2 || true
+    fi
+    sed 's/^/not installed: /' "$reasons" >&2
 }
 
 # jobs: as many compilers as the memory carries (a translation unit with Beast takes about 1.2 GiB).

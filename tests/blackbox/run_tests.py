@@ -75,6 +75,8 @@ class Result(unittest.TestResult):
 
 
 def name_of(test):
+    if hasattr(test, "test_case"):  # a subtest: its test, and for which value it failed
+        return f"{name_of(test.test_case)} {test._subDescription()}"
     method = getattr(test, "_testMethodName", str(test))
     return f"{type(test).__module__}.{type(test).__name__}: {method.removeprefix('test_').replace('_', ' ')}"
 

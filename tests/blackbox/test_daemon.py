@@ -30,18 +30,27 @@ def sandboxd(*arguments):
 
 
 class Programs(unittest.TestCase):
-    def test_all_four_programs_say_their_version(self):
-        for name in ("sandboxd", "sandboxd-api", "sandbox-init", "sandboxctl"):
+    def test_all_programs_say_their_version(self):
+        for name in ("sandboxd", "sandboxd-api", "sandbox-init", "sandbox-probe", "sandbox-sudo", "sandboxctl"):
             with self.subTest(name=name):
                 answer = subprocess.run([str(bin_dir() / name), "--version"], capture_output=True, text=True, timeout=20, check=False)
                 self.assertEqual(0, answer.returncode, answer.stderr)
                 self.assertRegex(answer.stdout + answer.stderr, r"\d+\.\d+\.\d+")
 
-    def test_sandbox_init_is_static_and_small(self):
-        path = bin_dir() / "sandbox-init"
-        self.assertLessEqual(path.stat().st_size, 1 << 20)
-        headers = subprocess.run(["readelf", "-l", str(path)], capture_output=True, text=True, check=True).stdout
-        self.assertNotIn("INTERP", headers)
+    def test_what_runs_in_jails_is_static_and_small(self):
+        for name in ("sandbox-init", "sandbox-sudo"):
+            path = bin_dir() / name
+            self.assertLessEqual(path.stat().st_size, 1 << 20)
+            headers = subprocess.run(["readelf", "-l", str(path)], capture_output=True, text=True, check=True).stdout
+            self.assertNotIn("INTERP", headers)
+
+    def test_the_steps_of_making_a_jail_can_be_read_each_with_its_reason(self):
+        for name, first in (("sandboxd", "intent"), ("sandbox-init", "receive_plan")):
+            answer = subprocess.run([str(bin_dir() / name), "--print-stages"], capture_output=True, text=True, timeout=20, check=True)
+            lines = answer.stdout.splitlines()
+            self.assertTrue(lines[0].startswith(first), lines[0])
+            for line in lines:
+                self.assertRegex(line, r"^[a-z_]+ +\S.{20,}$")
 
 
 class Configuration(unittest.TestCase):

@@ -59,6 +59,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         case Type::file_watch: check<agent::FileWatch>(reader, header, data, size); break;
         case Type::connect_port: check<agent::ConnectPort>(reader, header, data, size); break;
         case Type::hello_ok: check<agent::HelloOk>(reader, header, data, size); break;
+        case Type::exec_refusals: check<agent::ExecRefusals>(reader, header, data, size); break;
         case Type::exec_state: case Type::exec_exited: check<agent::ExecState>(reader, header, data, size); break;
         case Type::exec_started: check<agent::ExecStarted>(reader, header, data, size); break;
         case Type::error: check<agent::Failure>(reader, header, data, size); break;

@@ -1,4 +1,6 @@
+#include <array>
 #include <charconv>
+#include <string>
 
 #include "sandboxd/ctl/doctor/examine.hpp"
 #include "sandboxd/ctl/units.hpp"
@@ -34,21 +36,41 @@ Check check_memory(const Host& host) {
     return {"host.memory", Severity::ok, finding, ""};
 }
 
-// Host-wide: all sandboxes together, and the host, share them.
+// Host-wide: all sandboxes together, and the host, share them. `each`: what a sandbox with the default
+// limits may use, where a limit of its own says so.
 struct Quota {
     const char* path;
     const char* name;
     std::uint64_t least;
+    std::uint64_t each;
     const char* cure;
+};
+
+constexpr std::array kQuotas{
+    Quota{"/proc/sys/kernel/pid_max", "pid_max", 32768, 256, "sysctl -w kernel.pid_max=4194304"},
+    Quota{"/proc/sys/kernel/threads-max", "threads_max", 32768, 256,
+          "sysctl -w kernel.threads-max=1000000"},
+    Quota{"/proc/sys/fs/file-max", "file_max", 100'000, 0, "sysctl -w fs.file-max=10000000"},
+    Quota{"/proc/sys/fs/inotify/max_user_instances", "inotify_instances", 128, 0,
+          "sysctl -w fs.inotify.max_user_instances=1024"},
+    Quota{"/proc/sys/fs/inotify/max_user_watches", "inotify_watches", 8192, 0,
+          "sysctl -w fs.inotify.max_user_watches=524288"},
+    Quota{"/proc/sys/net/netfilter/nf_conntrack_max", "conntrack_max", 65536, 0,
+          "sysctl -w net.netfilter.nf_conntrack_max=1048576"},
+    Quota{"/proc/sys/net/ipv4/neigh/default/gc_thresh3", "neighbours_max", 1024, 0,
+          "sysctl -w net.ipv4.neigh.default.gc_thresh3=8192"},
 };
 
 Check check_quota(const Host& host, const Quota& quota) {
     const std::string name = std::string{"host."} + quota.name;
     const auto value = host.number(quota.path);
-    if (!value) return {name, Severity::skipped, "could not be read", ""};
-    if (*value >= quota.least) return {name, Severity::ok, std::to_string(*value), ""};
-    return {name, Severity::warn, std::to_string(*value) + ": all sandboxes and the host share it",
-            quota.cure};
+    if (!value) return {name, Severity::info, "this kernel has no such limit now", ""};
+    std::string finding = std::to_string(*value);
+    if (quota.each > 0)
+        finding += ", enough for " + std::to_string(*value / quota.each) + " sandboxes with " +
+                   std::to_string(quota.each) + " processes each";
+    if (*value >= quota.least) return {name, Severity::ok, finding, ""};
+    return {name, Severity::warn, finding + "; all sandboxes and the host share it", quota.cure};
 }
 
 Check check_user(const Host& host) {
@@ -64,13 +86,7 @@ Check check_user(const Host& host) {
 
 void check_capacity(const Host& host, Checks& checks) {
     checks.push_back(check_memory(host));
-    for (const Quota& quota :
-         {Quota{"/proc/sys/kernel/pid_max", "pid_max", 32768, "sysctl -w kernel.pid_max=4194304"},
-          Quota{"/proc/sys/fs/file-max", "file_max", 100'000, "sysctl -w fs.file-max=1000000"},
-          Quota{"/proc/sys/fs/inotify/max_user_instances", "inotify_instances", 128,
-                "sysctl -w fs.inotify.max_user_instances=1024"}}) {
-        checks.push_back(check_quota(host, quota));
-    }
+    for (const Quota& quota : kQuotas) checks.push_back(check_quota(host, quota));
     checks.push_back(check_user(host));
 }
 

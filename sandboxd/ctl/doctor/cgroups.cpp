@@ -8,9 +8,10 @@ namespace sandboxd::ctl::doctor {
 
 namespace {
 
-constexpr std::array<std::string_view, 5> kV1Controllers{"memory", "cpu", "cpuacct", "pids",
-                                                         "devices"};
-constexpr std::array<std::string_view, 4> kV2Controllers{"memory", "cpu", "pids", "io"};
+// What sandboxd does not start without. Bandwidth is refused only when it is asked for, and which
+// devices may be opened is held by a BPF program of cgroup2 where no v1 hierarchy does it.
+constexpr std::array<std::string_view, 4> kV1Controllers{"memory", "cpu", "cpuacct", "pids"};
+constexpr std::array<std::string_view, 3> kV2Controllers{"memory", "cpu", "pids"};
 
 struct Mounts {
     std::string unified;          // where cgroup2 is mounted; empty: nowhere
@@ -57,10 +58,19 @@ Check missing(std::string_view controller, std::string cure) {
         std::move(cure) + ", or name it in unsafe_missing_controllers and do without its limit"};
 }
 
+Check no_bandwidth(std::string_view controller) {
+    return {"cgroup.controller." + std::string{controller}, Severity::info, "missing",
+            "limits on disk bandwidth are refused without it"};
+}
+
+bool offers(const std::string& words, std::string_view controller) {
+    return (' ' + words + ' ').find(' ' + std::string{controller} + ' ') != std::string::npos;
+}
+
 void check_v2(const Host& host, const std::string& unified, Checks& checks) {
-    const std::string offered = ' ' + host.read(unified + "/cgroup.controllers").value_or("") + ' ';
+    const std::string offered = host.read(unified + "/cgroup.controllers").value_or("");
     for (const std::string_view name : kV2Controllers) {
-        if (offered.find(' ' + std::string{name} + ' ') == std::string::npos) {
+        if (!offers(offered, name)) {
             checks.push_back(missing(name, "boot without cgroup_disable=" + std::string{name} +
                                                " and with systemd.unified_cgroup_hierarchy=1"));
         } else {
@@ -68,6 +78,7 @@ void check_v2(const Host& host, const std::string& unified, Checks& checks) {
                 {"cgroup.controller." + std::string{name}, Severity::ok, "available", ""});
         }
     }
+    if (!offers(offered, "io")) checks.push_back(no_bandwidth("io"));
 }
 
 void check_hybrid(const Mounts& mounts, Checks& checks) {
@@ -80,10 +91,7 @@ void check_hybrid(const Mounts& mounts, Checks& checks) {
                 missing(name, "mount the cgroup v1 hierarchy with \"" + std::string{name} + '"'));
         }
     }
-    if (!has_v1(mounts, "blkio")) {
-        checks.push_back({"cgroup.controller.blkio", Severity::info, "missing",
-                          "limits on disk bandwidth are refused without it"});
-    }
+    if (!has_v1(mounts, "blkio")) checks.push_back(no_bandwidth("blkio"));
 }
 
 }  // namespace

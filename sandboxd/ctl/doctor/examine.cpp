@@ -32,6 +32,7 @@ Checks examine(const Host& host, const std::string& state_dir) {
     check_cgroups(host, checks);
     check_storage(host, state_dir, checks);
     check_sysctls(host, checks);
+    check_modules(host, checks);
     check_hardware(host, checks);
     check_capacity(host, checks);
     return checks;

@@ -18,7 +18,8 @@ void check_storage(const Host& host, const std::string& state_dir,
 void check_sysctls(const Host& host,
                    Checks& checks);  // what makes the kernel smaller for an attacker
 void check_hardware(const Host& host,
-                    Checks& checks);  // swap, KSM, SMT, core dumps, modules that sockets load
+                    Checks& checks);  // swap, KSM, SMT, core scheduling, CPU leaks, core dumps
+void check_modules(const Host& host, Checks& checks);  // doors that a socket opens
 void check_capacity(const Host& host,
                     Checks& checks);  // memory, host-wide quotas, the daemon's user
 

@@ -1,17 +1,11 @@
-#include <algorithm>
-#include <array>
+#include <sstream>
+#include <string>
 
 #include "sandboxd/ctl/doctor/examine.hpp"
 
 namespace sandboxd::ctl::doctor {
 
 namespace {
-
-// Socket families and line disciplines that the kernel loads for anybody who asks, and that
-// exploits of 2026 began with.
-constexpr std::array<const char*, 14> kDoors{
-    "algif_aead", "algif_skcipher", "algif_hash", "af_alg", "esp4", "esp6", "rxrpc", "sctp",
-    "rds",        "tipc",           "vsock",      "n_gsm",  "ax25", "can"};
 
 Check check_core_pattern(const Host& host) {
     const auto pattern = host.read("/proc/sys/kernel/core_pattern");
@@ -26,15 +20,27 @@ Check check_core_pattern(const Host& host) {
     return {"kernel.core_pattern", Severity::ok, *pattern, ""};
 }
 
+// A swap file or partition as /proc/swaps names it: what is written there can't be read later.
+bool forgets(const Host& host, const std::string& device) {
+    if (device.starts_with("/dev/zram")) return true;  // memory
+    if (!device.starts_with("/dev/dm-")) return false;
+    return host.read("/sys/block/" + device.substr(5) + "/dm/uuid").value_or("").starts_with("CRYPT-");
+}
+
 Check check_swap(const Host& host) {
-    const auto swaps = host.read("/proc/swaps");
-    if (!swaps) return {"host.swap", Severity::ok, "none", ""};
-    const auto devices =
-        std::count(swaps->begin(), swaps->end(), '\n');  // the first line is a title
-    if (devices == 0) return {"host.swap", Severity::ok, "none", ""};
-    return {"host.swap", Severity::warn,
-            std::to_string(devices) + " in use: what a sandbox had in memory can stay on a disk",
-            "swapoff -a, or encrypt the swap"};
+    std::istringstream lines{host.read("/proc/swaps").value_or("")};
+    std::string title, open, others;
+    std::getline(lines, title);
+    for (std::string line; std::getline(lines, line);) {
+        const std::string device = line.substr(0, line.find_first_of(" \t"));
+        (forgets(host, device) ? others : open) += ' ' + device;
+    }
+    if (!open.empty())
+        return {"host.swap", Severity::warn,
+                "what a sandbox had in memory can stay on a disk:" + open,
+                "swapoff -a, or encrypt the swap"};
+    return {"host.swap", Severity::ok, others.empty() ? "none" : "encrypted or in memory:" + others,
+            ""};
 }
 
 Check check_ksm(const Host& host) {
@@ -54,39 +60,50 @@ Check check_smt(const Host& host) {
             "run at once"};
 }
 
-Check check_modules(const Host& host) {
-    if (host.number("/proc/sys/kernel/modules_disabled").value_or(0) == 1)
-        return {"kernel.modules", Severity::ok, "no more can be loaded", ""};
-    std::string disabled;
-    for (const std::string& name : host.list("/etc/modprobe.d"))
-        disabled += host.read("/etc/modprobe.d/" + name).value_or("") + '\n';
+// Keeps programs of two sandboxes from being on one core at a time; of use only with SMT.
+Check check_core_scheduling(const Host& host) {
+    switch (host.probes().core_scheduling) {
+        case CoreScheduling::available:
+            return {"host.core_scheduling", Severity::ok, "available", ""};
+        case CoreScheduling::not_needed:
+            return {"host.core_scheduling", Severity::ok, "no threads share a core", ""};
+        case CoreScheduling::missing:
+            break;
+    }
+    const bool smt = host.read("/sys/devices/system/cpu/smt/control").value_or("") == "on";
+    return {"host.core_scheduling", smt ? Severity::warn : Severity::info,
+            "this kernel has none (CONFIG_SCHED_CORE)",
+            smt ? "turn SMT off, or use a kernel with it" : ""};
+}
+
+// What the kernel itself says of the processor's known leaks.
+Check check_vulnerabilities(const Host& host) {
+    const std::string folder = "/sys/devices/system/cpu/vulnerabilities";
+    const std::vector<std::string> names = host.list(folder);
+    if (names.empty())
+        return {"host.cpu_vulnerabilities", Severity::skipped, "the kernel does not say", ""};
     std::string open;
-    for (const char* module : kDoors) {
-        if (!host.has_module(module)) continue;
-        // "install NAME /bin/false" is what keeps the kernel from loading it; a blacklist line does
-        // so for aliases.
-        const bool closed =
-            disabled.find(std::string{"install "} + module + ' ') != std::string::npos ||
-            disabled.find(std::string{"blacklist "} + module + '\n') != std::string::npos;
-        if (!closed) open += (open.empty() ? "" : " ") + std::string{module};
+    for (const std::string& name : names) {
+        if (host.read(folder + '/' + name).value_or("").starts_with("Vulnerable"))
+            open += (open.empty() ? "" : " ") + name;
     }
     if (open.empty())
-        return {"kernel.modules", Severity::ok,
-                "none of those that exploits begin with can be loaded", ""};
-    return {"kernel.modules", Severity::warn,
-            "can be loaded by a socket(2) of anybody outside of sandboxes: " + open,
-            "echo 'install NAME /bin/false' >> /etc/modprobe.d/sandboxd.conf for each that nothing "
-            "here needs"};
+        return {"host.cpu_vulnerabilities", Severity::ok,
+                std::to_string(names.size()) + " known, none open", ""};
+    return {"host.cpu_vulnerabilities", Severity::warn,
+            open + ": programs can read what others have in memory",
+            "boot without mitigations=off, update the microcode"};
 }
 
 }  // namespace
 
 void check_hardware(const Host& host, Checks& checks) {
     checks.push_back(check_core_pattern(host));
-    checks.push_back(check_modules(host));
     checks.push_back(check_swap(host));
     checks.push_back(check_ksm(host));
     checks.push_back(check_smt(host));
+    checks.push_back(check_core_scheduling(host));
+    checks.push_back(check_vulnerabilities(host));
 }
 
 }  // namespace sandboxd::ctl::doctor

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <filesystem>
+#include <sstream>
 
 #include "sandboxd/core/sys.hpp"
 
@@ -50,11 +51,17 @@ bool Host::has_file_system(const std::string& name) const {
 }
 
 bool Host::has_module(const std::string& name) const {
-    const std::string folder = "/lib/modules/" + probes_.kernel_release;
-    for (const char* index : {"/modules.builtin", "/modules.dep"}) {
-        const std::string text = read(folder + index).value_or("");
-        // Compressed ones have another ending behind it.
-        if (text.find('/' + name + ".ko") != std::string::npos) return true;
+    const std::string text = read("/lib/modules/" + probes_.kernel_release + "/modules.builtin").value_or("");
+    return text.find('/' + name + ".ko") != std::string::npos || has_loadable_module(name);
+}
+
+bool Host::has_loadable_module(const std::string& name) const {
+    const std::string text = read("/lib/modules/" + probes_.kernel_release + "/modules.dep").value_or("");
+    // At the begin of a line, not among what another one needs; compressed ones have another ending behind it.
+    const std::string wanted = '/' + name + ".ko";
+    std::istringstream lines{text};
+    for (std::string line; std::getline(lines, line);) {
+        if (line.substr(0, line.find(':')).find(wanted) != std::string::npos) return true;
     }
     return false;
 }

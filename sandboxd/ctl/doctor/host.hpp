@@ -10,11 +10,14 @@
 
 namespace sandboxd::ctl::doctor {
 
+enum class CoreScheduling { available, not_needed, missing };  // not needed: no SMT
+
 // What only a system call tells. Tests put values in.
 struct Probes {
     bool root = false;
     std::string kernel_release;       // uname -r
     std::optional<int> landlock_abi;  // nothing: this kernel has no Landlock
+    CoreScheduling core_scheduling = CoreScheduling::missing;
     std::function<Result<void>()>
         id_mapped_mount;  // of the root file system; asked for as root only
     std::function<std::optional<std::uint64_t>(const std::string&)>
@@ -36,7 +39,8 @@ public:
 
     // Derived from the files.
     [[nodiscard]] bool has_file_system(const std::string& name) const;  // in the kernel now
-    [[nodiscard]] bool has_module(const std::string& name) const;       // could be loaded
+    [[nodiscard]] bool has_module(const std::string& name) const;  // built in, or could be loaded
+    [[nodiscard]] bool has_loadable_module(const std::string& name) const;
     [[nodiscard]] std::optional<std::string> find_program(const std::string& name) const;
 
 private:

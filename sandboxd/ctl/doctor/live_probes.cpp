@@ -2,12 +2,14 @@
 #include <linux/landlock.h>
 #include <linux/mount.h>
 #include <sched.h>
+#include <sys/prctl.h>
 #include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
 
 #include "sandboxd/core/sys.hpp"
@@ -23,6 +25,15 @@ std::optional<int> landlock_abi() {
         ::syscall(SYS_landlock_create_ruleset, nullptr, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (version < 1) return std::nullopt;
     return static_cast<int>(version);
+}
+
+CoreScheduling core_scheduling() {
+    unsigned long long cookie = 0;
+    const int rc = ::prctl(PR_SCHED_CORE, PR_SCHED_CORE_GET, 0, 0 /* PIDTYPE_PID */, &cookie);
+    if (rc == 0) return CoreScheduling::available;
+    // ENODEV: built in, but no threads share a core here.
+    return errno_error("prctl").is_errno(ENODEV) ? CoreScheduling::not_needed
+                                                 : CoreScheduling::missing;
 }
 
 // A process in a user namespace of its own, to take the namespace from. This program has one thread
@@ -94,6 +105,7 @@ Probes live_probes() {
     struct utsname name {};
     if (::uname(&name) == 0) probes.kernel_release = name.release;
     probes.landlock_abi = landlock_abi();
+    probes.core_scheduling = core_scheduling();
     probes.id_mapped_mount = id_mapped_mount;
     probes.free_bytes = free_bytes;
     return probes;

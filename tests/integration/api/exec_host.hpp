@@ -35,6 +35,8 @@ public:
         config.instance = "api" + std::to_string(::getpid());
         config.init_binary = *sys::open(SANDBOX_INIT, O_PATH);
         config.seccomp_profile = std::string{embedded_seccomp_profile()};
+        config.seccomp_strict = std::string{embedded_seccomp_strict()};
+        config.seccomp_debug = std::string{embedded_seccomp_debug()};
         config.pool_bytes = 1ULL << 30;
         auto started = run(manager::Manager::start(context.get_executor(), std::move(config)));
         REQUIRE(started);

@@ -41,6 +41,8 @@ public:
         config.instance = "engine" + std::to_string(::getpid());
         config.init_binary = *sys::open(SANDBOX_INIT, O_PATH);
         config.seccomp_profile = std::string{embedded_seccomp_profile()};
+        config.seccomp_strict = std::string{embedded_seccomp_strict()};
+        config.seccomp_debug = std::string{embedded_seccomp_debug()};
         config.pool_bytes = 1ULL << 30;
         auto started = run(manager::Manager::start(context.get_executor(), std::move(config)));
         REQUIRE(started);
@@ -272,6 +274,16 @@ TEST_CASE_METHOD(Host, "a file beyond the disk's limit is refused as disk_full")
     } else {
         REQUIRE(written.error().errc() == Errc::disk_full);
     }
+    auto giving_up = (*writer)->discard(soon());
+    bool gone = false;
+    asio::co_spawn(context, std::move(giving_up), [&](std::exception_ptr) {
+        gone = true;
+        context.stop();
+    });
+    context.restart();
+    context.run_for(std::chrono::seconds{60});
+    REQUIRE(gone);
+    REQUIRE(wait_text(shell(sandbox, "echo room > small && cat small; ls -A | grep -c upload")) == "room\n0\n");
 }
 
 TEST_CASE_METHOD(Host, "a watch tells what happens in a folder") {

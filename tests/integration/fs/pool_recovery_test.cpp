@@ -305,7 +305,7 @@ TEST_CASE("a device that is no btrfs is refused") {
     CHECK_FALSE(is_mounted(state.path() + "/pool"));
 }
 
-TEST_CASE("a full disk below the image refuses volumes before the image itself fails") {
+TEST_CASE("a full disk below the image refuses volumes before the image itself fails", "[slow]") {
     const StateDir state;
     const std::string disk = state.path() + "/disk";
     REQUIRE(sys::ensure_dir(disk, 0711));

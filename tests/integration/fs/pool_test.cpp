@@ -143,7 +143,7 @@ TEST_CASE("writing ends at the limit through an overlay too") {
     }
 }
 
-TEST_CASE("overwriting parts of a file costs no space") {
+TEST_CASE("overwriting parts of a file costs no space", "[slow]") {
     const StateDir state;
     const auto pool = state.open();
     const std::string file = make(*pool, "v1", 64 * kMiB) + "/u/f";
@@ -161,7 +161,7 @@ TEST_CASE("overwriting parts of a file costs no space") {
     CHECK(used(*pool, "v1") < before + kMiB);
 }
 
-TEST_CASE("many small files are held to the limit as well") {
+TEST_CASE("many small files are held to the limit as well", "[slow]") {
     const StateDir state;
     const auto pool = state.open();
     const std::string path = make(*pool, "v1", 8 * kMiB);
@@ -185,7 +185,7 @@ TEST_CASE("a limit can be raised and lowered while the volume is in use") {
     CHECK(append(path + "/u/h", kMiB).error == EDQUOT);
 }
 
-TEST_CASE("what a volume holds is known before the kernel commits it") {
+TEST_CASE("what a volume holds is known before the kernel commits it", "[slow]") {
     const StateDir state;
     const auto pool = state.open();
     const std::string path = make(*pool, "v1", 128 * kMiB);
@@ -324,7 +324,7 @@ TEST_CASE("no qgroup outlives its volume, not even one that a snapshot kept busy
     }));
 }
 
-TEST_CASE("five hundred volumes come and go and leave nothing") {
+TEST_CASE("five hundred volumes come and go and leave nothing", "[slow]") {
     const StateDir state;
     const auto pool = state.open();
     const std::string point = state.path() + "/pool";

@@ -65,7 +65,7 @@ TEST_CASE("what tells of the host or acts on it is masked, also for the jail's r
     for (const std::uint32_t uid : {1000U, 0U}) {
         INFO("uid " << uid);
         const Ran ran = shell(sandbox.client(),
-                              "cd /proc; for f in cmdline config.gz diskstats interrupts iomem kallsyms kcore keys kmsg modules partitions sched_debug swaps vmstat zoneinfo"
+                              "cd /proc; for f in cmdline config.gz diskstats interrupts iomem kallsyms kcore keys kmsg modules partitions sched_debug vmstat zoneinfo"
                               " acpi driver scsi pressure dynamic_debug; do [ ! -e $f ] || [ -z \"$(cat $f 2>/dev/null; ls $f/ 2>/dev/null)\" ] || echo shown /proc/$f; done\n"
                               "cd /sys; for d in firmware kernel fs power module block class bus devices/virtual/dmi devices/virtual/powercap; do"
                               " [ -z \"$(ls $d/ 2>/dev/null)\" ] || echo shown /sys/$d; done\n"

@@ -12,6 +12,8 @@
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <filesystem>
+#include <nlohmann/json.hpp>
+#include <sstream>
 #include <thread>
 
 #include "sandboxd/core/deadline.hpp"
@@ -228,8 +230,29 @@ bool eventually(const std::function<bool()>& holds) {
     return true;
 }
 
+// Every mention of a system call in a profile: in lists of names, and as rules about its arguments.
+void forget_call(nlohmann::json& node, const std::string& name) {
+    if (node.is_object()) {
+        for (auto& value : node) forget_call(value, name);
+    }
+    if (!node.is_array()) return;
+    for (auto item = node.begin(); item != node.end();) {
+        const bool same = (item->is_string() && *item == name) || (item->is_object() && item->value("syscall", "") == name);
+        item = same ? node.erase(item) : item + 1;
+    }
+}
+
+std::string weak_profile() {
+    nlohmann::json profile = nlohmann::json::parse(embedded_seccomp_profile());
+    for (const char* name : {"unshare", "clone", "mount", "umount2", "mknod", "mknodat", "setns", "chroot"}) {
+        forget_call(profile, name);
+        profile["allow"].push_back(name);
+    }
+    return profile.dump();
+}
+
 struct Sandbox::Impl {
-    Impl() {
+    explicit Impl(const Options& options) {
         if (::geteuid() != 0) {
             WARN("needs root");
             std::exit(77);
@@ -240,7 +263,10 @@ struct Sandbox::Impl {
         config.state_dir = state_dir;
         config.instance = "test" + std::to_string(::getpid());
         config.init_binary = *sys::open(SANDBOX_INIT, O_PATH);
-        config.seccomp_profile = std::string{embedded_seccomp_profile()};
+        config.sudo_client = *sys::open(SANDBOX_SUDO, O_PATH);
+        config.seccomp_profile = options.weak_seccomp ? weak_profile() : std::string{embedded_seccomp_profile()};
+        config.seccomp_strict = std::string{embedded_seccomp_strict()};
+        config.seccomp_debug = std::string{embedded_seccomp_debug()};
         config.pool_bytes = 1ULL << 30;
         auto started = run_task(context, manager::Manager::start(context.get_executor(), std::move(config)));
         if (!started) FAIL(started.error().message());
@@ -250,7 +276,11 @@ struct Sandbox::Impl {
         spec.id = id;
         spec.template_name = "host";
         spec.hostname = "sandbox";
-        spec.limits.disk_bytes = 64 << 20;
+        spec.limits = limits;
+        spec.limits.cpu_milli = options.cpu_milli;
+        spec.limits.memory_bytes = options.memory_bytes;
+        spec.allow_root = options.allow_root;
+        limits = spec.limits;
         const auto before = std::chrono::steady_clock::now();
         auto created = run_task(context, manager->create(std::move(spec), soon()));
         ready = std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - before).count();
@@ -273,13 +303,14 @@ struct Sandbox::Impl {
     asio::io_context context;
     std::string state_dir;
     SandboxId id = SandboxId::trusted("initsandbox1");
+    policies::Limits limits{1000, 512ULL << 20, 64ULL << 20, 256, 64ULL << 20};
     std::unique_ptr<manager::Manager> manager;
     Fd memory_dir;
     std::optional<Client> client;
     double ready = 0;
 };
 
-Sandbox::Sandbox() : impl_{std::make_unique<Impl>()} {}
+Sandbox::Sandbox(const Options& options) : impl_{std::make_unique<Impl>(options)} {}
 Sandbox::~Sandbox() = default;
 Client& Sandbox::client() { return *impl_->client; }
 double Sandbox::ready_milliseconds() const { return impl_->ready; }
@@ -292,6 +323,41 @@ Client Sandbox::connect() {
 
 std::string Sandbox::init_processes() const {
     auto text = sys::read_file_at(impl_->memory_dir.get(), "init/cgroup.procs");
+    REQUIRE(text);
+    return *std::move(text);
+}
+
+std::vector<int> Sandbox::processes(std::uint64_t exec) const {
+    const std::string path = "work/e" + std::to_string(exec) + "/cgroup.procs";
+    const auto text = sys::read_file_at(impl_->memory_dir.get(), path.c_str());
+    REQUIRE(text);
+    std::istringstream words{*text};
+    std::vector<int> out;
+    for (int pid = 0; words >> pid;) out.push_back(pid);
+    return out;
+}
+
+std::uint32_t Sandbox::base_id() const {
+    std::istringstream map{*sys::read_file("/proc/" + std::to_string(init_pid()) + "/uid_map")};
+    std::uint32_t inside = 0;
+    std::uint32_t outside = 0;
+    map >> inside >> outside;
+    REQUIRE(outside >= 65536);
+    return outside;
+}
+
+void Sandbox::set_limits(std::uint32_t cpu_milli, std::uint64_t memory_bytes) {
+    impl_->limits.cpu_milli = cpu_milli;
+    impl_->limits.memory_bytes = memory_bytes;
+    const auto done = run_task(impl_->context, impl_->manager->set_limits(impl_->id, impl_->limits, soon()));
+    INFO((done ? std::string{} : done.error().message()));
+    REQUIRE(done);
+}
+
+std::string Sandbox::state_dir() const { return impl_->state_dir; }
+
+std::string Sandbox::state() const {
+    auto text = sys::read_file(impl_->state_dir + "/sandboxes/" + impl_->id.str() + ".json");
     REQUIRE(text);
     return *std::move(text);
 }

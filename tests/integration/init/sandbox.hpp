@@ -112,10 +112,18 @@ bool readable_within(int fd, int milliseconds);
 // For what only the kernel's own clean-up decides: whether the condition comes true within ten seconds.
 [[nodiscard]] bool eventually(const std::function<bool()>& holds);
 
+struct Options {
+    std::uint32_t cpu_milli = 1000;
+    std::uint64_t memory_bytes = 512ULL << 20;
+    bool allow_root = true;
+    // Lets through what the shipped profile refuses of namespaces, mounts and device nodes: for what holds without it.
+    bool weak_seccomp = false;
+};
+
 // One sandbox, made by a manager of its own with the default policy, gone when this is.
 class Sandbox {
 public:
-    Sandbox();
+    explicit Sandbox(const Options& options = {});
     ~Sandbox();
     Client& client();
     // A new connection, as an API that comes back makes it.
@@ -126,6 +134,14 @@ public:
     [[nodiscard]] bool has_leaf(std::uint64_t exec) const;
     // The processes of the init's own group: PID 1 and its tasks.
     [[nodiscard]] std::string init_processes() const;
+    // Of an exec, as the host sees them.
+    [[nodiscard]] std::vector<int> processes(std::uint64_t exec) const;
+    // The host's id of the jail's root.
+    [[nodiscard]] std::uint32_t base_id() const;
+    void set_limits(std::uint32_t cpu_milli, std::uint64_t memory_bytes);
+    [[nodiscard]] std::string state_dir() const;
+    // The state file that the manager keeps of it.
+    [[nodiscard]] std::string state() const;
     [[nodiscard]] double ready_milliseconds() const;
 
 private:

@@ -3,63 +3,21 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <cerrno>
-#include <functional>
 
 #include "isolation/cgroup_drivers.hpp"
 #include "isolation/cgroup_unified.hpp"
+#include "isolation/device_policy.hpp"
 #include "machine.hpp"
+#include "member.hpp"
 
 namespace sandboxd::isolation::test {
 
 namespace {
-
-// A child that enters `procs` (each an open cgroup.procs) and runs `body`; killed and reaped with
-// the object.
-class Member {
-public:
-    Member(const std::vector<std::string>& procs, const std::function<void()>& body) {
-        int ready[2];
-        REQUIRE(::pipe2(ready, O_CLOEXEC) == 0);
-        pid_ = ::fork();
-        REQUIRE(pid_ >= 0);
-        if (pid_ == 0) {
-            for (const std::string& file : procs) {
-                if (!sys::write_control(file, "0")) ::_exit(1);
-            }
-            body();
-            (void)!::write(ready[1], "r", 1);
-            for (;;) ::pause();
-        }
-        ::close(ready[1]);
-        char byte = 0;
-        entered_ = ::read(ready[0], &byte, 1) == 1;
-        ::close(ready[0]);
-    }
-    Member(const Member&) = delete;
-    Member& operator=(const Member&) = delete;
-    ~Member() {
-        ::kill(pid_, SIGKILL);
-        ::waitpid(pid_, nullptr, 0);
-    }
-    [[nodiscard]] bool entered() const { return entered_; }
-    [[nodiscard]] pid_t pid() const { return pid_; }
-
-private:
-    pid_t pid_ = -1;
-    bool entered_ = false;
-};
-
-std::string value(const std::string& path) {
-    std::string text = get(sys::read_file(path));
-    while (text.ends_with('\n')) text.pop_back();
-    return text;
-}
 
 // The sandbox's folder in the hierarchy of this v1 controller.
 std::string v1_folder(const Machine& machine, const std::string& name,
@@ -70,21 +28,11 @@ std::string v1_folder(const Machine& machine, const std::string& name,
     return hierarchy->self_folder() + "/" + machine.root_name() + "/" + name;
 }
 
-std::string unified_folder(const Machine& machine, const std::string& name) {
-    return get(read_cgroup_tree()).unified->self_folder() + "/" + machine.root_name() + "/" + name;
-}
-
-void touch_memory(std::size_t bytes) {
-    auto* memory = static_cast<char*>(::mmap(nullptr, bytes, PROT_READ | PROT_WRITE,
-                                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0));
-    if (memory == MAP_FAILED) ::_exit(2);
-}
-
 }  // namespace
 
-TEST_CASE("hybrid: a group's limits stand in the files, the init has a budget of its own") {
+TEST_CASE("hybrid: a group's limits stand in the files, the init has a budget of its own",
+          "[hybrid]") {
     Machine machine;
-    if (machine.driver().mode() != CgroupMode::hybrid) return;
     const auto cgroup = machine.group("a");
     const std::string memory = v1_folder(machine, "a", "memory");
     CHECK(value(memory + "/work/memory.limit_in_bytes") == std::to_string(256 << 20));
@@ -116,9 +64,9 @@ TEST_CASE("hybrid: a group's limits stand in the files, the init has a budget of
     REQUIRE(cgroup->remove());
 }
 
-TEST_CASE("hybrid: memory below what the workload uses is a conflict that says how much it uses") {
+TEST_CASE("hybrid: memory below what the workload uses is a conflict that says how much it uses",
+          "[hybrid]") {
     Machine machine;
-    if (machine.driver().mode() != CgroupMode::hybrid) return;
     const auto cgroup = machine.group("a");
     const std::string memory = v1_folder(machine, "a", "memory");
     {
@@ -139,10 +87,9 @@ TEST_CASE("hybrid: memory below what the workload uses is a conflict that says h
     REQUIRE(cgroup->remove());
 }
 
-TEST_CASE(
-    "hybrid: the workload's pids and memory limits hold, the init's leaf is not part of them") {
+TEST_CASE("hybrid: the workload's pids and memory limits hold, the init's leaf is not part of them",
+          "[hybrid]") {
     Machine machine;
-    if (machine.driver().mode() != CgroupMode::hybrid) return;
     auto limits = small_limits();
     limits.memory_bytes = 32 << 20;
     limits.pids = 4;
@@ -184,7 +131,7 @@ TEST_CASE("the init's uid owns what it needs to make leaves, and none of the lim
     const auto owner = [](const std::string& path) {
         return get(sys::statat(AT_FDCWD, path.c_str())).st_uid;
     };
-    const std::string unified = unified_folder(machine, "a");
+    const std::string unified = machine.unified_folder("a");
     for (const char* file : {"/work", "/work/cgroup.procs", "/work/cgroup.subtree_control",
                              "/work/cgroup.threads", "/cgroup.procs"}) {
         INFO(file);
@@ -208,7 +155,7 @@ TEST_CASE(
     "a group freezes, thaws, tells when it empties, and is not removed while it is populated") {
     Machine machine;
     const auto cgroup = machine.group("a");
-    const std::string unified = unified_folder(machine, "a");
+    const std::string unified = machine.unified_folder("a");
     {
         const Member member({unified + "/work/cgroup.procs"}, [] {});
         REQUIRE(member.entered());
@@ -224,14 +171,14 @@ TEST_CASE(
 
         // Kill reaches frozen processes too.
         REQUIRE(cgroup->freeze(true));
+        const Fd events = get(sys::open(unified + "/cgroup.events", O_RDONLY));
         char text[256];
-        (void)::pread(cgroup->events_fd(), text, sizeof text,
-                      0);  // from here on a change is signalled
+        (void)::pread(events.get(), text, sizeof text, 0);  // from here on a change is signalled
         REQUIRE(cgroup->kill());
-        pollfd waited{cgroup->events_fd(), POLLPRI, 0};
+        pollfd waited{events.get(), POLLPRI, 0};
         while (get(cgroup->populated())) {
             REQUIRE(::poll(&waited, 1, 5000) == 1);
-            (void)::pread(cgroup->events_fd(), text, sizeof text, 0);
+            (void)::pread(events.get(), text, sizeof text, 0);
         }
     }
     REQUIRE(cgroup->remove());
@@ -251,9 +198,9 @@ TEST_CASE("groups are listed, opened by a later driver, and refused twice") {
 
     const auto opened = get(machine.driver().open("a"));
     CHECK_FALSE(get(opened->populated()));
-    CHECK(opened->plan_fds().size() == first->plan_fds().size());
-    CHECK(get(sys::fstat(opened->memory_dir())).st_ino ==
-          get(sys::fstat(first->memory_dir())).st_ino);
+    first->release();
+    CHECK(get(sys::fstat(get(opened->open_memory_dir()).get())).st_ino ==
+          get(sys::fstat(get(first->open_memory_dir()).get())).st_ino);
     REQUIRE(opened->remove());
     REQUIRE(second->remove());
     const auto missing = machine.driver().open("a");
@@ -265,15 +212,11 @@ TEST_CASE("groups are listed, opened by a later driver, and refused twice") {
     }
 }
 
-TEST_CASE("a half-made group is listed and can be removed") {
+TEST_CASE("a half-made group is listed and can be removed", "[hybrid]") {
     Machine machine;
     const auto cgroup = machine.group("a");
     auto folders = machine.folders_of("a");
     REQUIRE(folders.size() > 0);
-    if (machine.driver().mode() != CgroupMode::hybrid) {
-        REQUIRE(cgroup->remove());
-        return;
-    }
     // All but one are gone, as after a crash between two steps; also the unified one.
     const std::string left = v1_folder(machine, "a", "pids");
     for (const std::string& folder : folders) {
@@ -290,8 +233,8 @@ TEST_CASE("a half-made group is listed and can be removed") {
 TEST_CASE("removing takes the leaves that the init has made") {
     Machine machine;
     const auto cgroup = machine.group("a");
-    REQUIRE(sys::ensure_dir(unified_folder(machine, "a") + "/work/e1", 0755));
-    REQUIRE(sys::ensure_dir(unified_folder(machine, "a") + "/work/e2", 0755));
+    REQUIRE(sys::ensure_dir(machine.unified_folder("a") + "/work/e1", 0755));
+    REQUIRE(sys::ensure_dir(machine.unified_folder("a") + "/work/e2", 0755));
     REQUIRE(cgroup->remove());
     CHECK(machine.folders_of("a").empty());
 }
@@ -313,6 +256,31 @@ TEST_CASE("an io limit without a device to hold it on is refused, not dropped") 
     REQUIRE_FALSE(refused);
     CHECK(refused.error().is(Errc::incompatible));
     CHECK(machine.folders_of("a").empty());
+}
+
+TEST_CASE("the device policy of cgroup2 holds below its folder, also beside v1, and once only") {
+    Machine machine;
+    const std::string root = machine.unified_folder("devices");
+    for (const char* folder : {"", "/below"}) REQUIRE(sys::ensure_dir(root + folder, 0755));
+    const std::string procs = root + "/below/cgroup.procs";
+    const auto opens = [&](const char* path) {
+        return run_in({procs}, [&] { return ::open(path, O_RDONLY | O_NONBLOCK) < 0 ? errno : 0; });
+    };
+    // On v2 the machine's own folder has the policy already, and a program below takes its place.
+    const Fd folder = get(sys::open(root, O_RDONLY | O_DIRECTORY));
+    std::vector<AllowedDevice> more = allowed_devices();
+    more.push_back({1, 11});
+    REQUIRE(attach_device_policy(folder.get(), more));
+    CHECK(opens("/dev/kmsg") == 0);
+    CHECK(opens("/dev/loop-control") == EPERM);
+    REQUIRE(attach_device_policy(folder.get(), allowed_devices()));
+    CHECK(opens("/dev/kmsg") == EPERM);
+    CHECK(opens("/dev/null") == 0);
+    const auto refused =
+        attach_device_policy(get(sys::open(machine.folder(), O_RDONLY)).get(), allowed_devices());
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().is(Errc::incompatible));
+    REQUIRE(remove_folders(root));
 }
 
 // What of the v2 driver needs no controller runs on any cgroup2 tree, also beside v1.

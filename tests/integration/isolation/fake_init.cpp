@@ -45,7 +45,7 @@ std::size_t receive_plan() {
 void report(Stage stage, int error) {
     std::byte bytes[64];
     sandboxd::wire::Writer writer{bytes, sizeof bytes};
-    if (!writer(SetupReport{stage, error})) ::_exit(41);
+    if (!writer(SetupReport{stage, error, Walls{}})) ::_exit(41);
     if (::write(kSetupSocket, bytes, writer.size()) < 0) ::_exit(42);
 }
 

@@ -3,41 +3,31 @@
 #include <fcntl.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
-#include <sched.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
 #include <filesystem>
-#include <iostream>
 #include <sstream>
 
 namespace sandboxd::isolation::test {
 
 namespace {
 
-constexpr unsigned long kPrivate = (1UL << 14) | (1UL << 18);  // MS_REC | MS_PRIVATE
-
-// Before anything else: what these tests need, or 77 (ctest: skipped) with the reason. Then a mount
-// namespace of our own, so that no mount can outlive the process.
-struct Needs : Catch::TestEventListenerBase {
-    using TestEventListenerBase::TestEventListenerBase;
-    void testRunStarting(const Catch::TestRunInfo&) override {
-        if (::geteuid() != 0) skip("needs root");
-        const auto tree = read_cgroup_tree();
-        if (!tree || !tree->unified) skip("needs a mounted cgroup2");
-        if (::unshare(CLONE_NEWNS) != 0) skip("needs CAP_SYS_ADMIN: no mount namespace");
-        if (!sys::mount(nullptr, "/", nullptr, kPrivate)) skip("needs a private root mount");
-    }
-    [[noreturn]] static void skip(const char* why) {
-        std::cout << "skipped: " << why << std::endl;
-        ::_exit(77);
-    }
-};
-CATCH_REGISTER_LISTENER(Needs)
+// File systems that every kernel with id-mapped mounts can map (5.15).
+bool maps_ids(const std::string& path) {
+    struct statfs st {};
+    REQUIRE(::statfs(path.c_str(), &st) == 0);
+    constexpr unsigned long kExt4 = 0xEF53;
+    constexpr unsigned long kXfs = 0x58465342;
+    constexpr unsigned long kBtrfs = 0x9123683E;
+    const auto type = static_cast<unsigned long>(st.f_type);
+    return type == kExt4 || type == kXfs || type == kBtrfs;
+}
 
 Fd listen_at(const std::string& path) {
     Fd listener{::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0)};
@@ -57,8 +47,10 @@ Machine::Machine() {
     std::string pattern = "/tmp/sbx-isolation-XXXXXX";
     REQUIRE(::mkdtemp(pattern.data()) != nullptr);
     folder_ = pattern;
-    // tmpfs: it can be id-mapped on every kernel from 6.3 on, whatever holds /tmp.
-    REQUIRE(sys::mount("tmpfs", folder_.c_str(), "tmpfs", 0, "mode=0755"));
+    // In a container /tmp may be an overlay. A tmpfs can be id-mapped from 6.3 on.
+    own_file_system_ = !maps_ids(folder_);
+    if (own_file_system_) REQUIRE(sys::mount("tmpfs", folder_.c_str(), "tmpfs", 0, "mode=0755"));
+    REQUIRE(sys::chmod(folder_, 0755));
     for (const char* name : {"/upper", "/upper/u", "/upper/w", "/lower"}) {
         REQUIRE(sys::ensure_dir(folder_ + name, 0755));
     }
@@ -83,8 +75,10 @@ Machine::~Machine() {
     const auto removed = driver_->remove_root();
     CHECK(removed);
     listener_.reset();
-    CHECK(sys::umount(folder_.c_str(), 2 /* MNT_DETACH */));
-    CHECK(::rmdir(folder_.c_str()) == 0);
+    if (own_file_system_) CHECK(sys::umount(folder_.c_str(), 2 /* MNT_DETACH */));
+    std::error_code error;
+    std::filesystem::remove_all(folder_, error);
+    CHECK_FALSE(error);
 }
 
 // A test that failed half-way must not leave a jail behind, nor fail the ones after it.
@@ -137,14 +131,23 @@ std::string Machine::ask() const {
 std::vector<std::string> Machine::folders_of(const std::string& name) const {
     const auto tree = read_cgroup_tree();
     REQUIRE(tree);
-    std::vector<CgroupHierarchy> all = tree->v1;
-    all.push_back(*tree->unified);
+    std::vector<std::string> all{unified_folder(name)};
+    for (const CgroupHierarchy& hierarchy : tree->v1) {
+        all.push_back(hierarchy.self_folder() + "/" + root_name_ + "/" + name);
+    }
     std::vector<std::string> out;
-    for (const CgroupHierarchy& hierarchy : all) {
-        const std::string path = hierarchy.self_folder() + "/" + root_name_ + "/" + name;
+    for (const std::string& path : all) {
         if (sys::exists(path)) out.push_back(path);
     }
     return out;
+}
+
+std::string Machine::unified_folder(const std::string& name) const {
+    const CgroupTree tree = get(read_cgroup_tree());
+    // On v2 the daemon's folder is at the top: what holds processes hands down no controllers.
+    const std::string parent =
+        driver_->mode() == CgroupMode::v2 ? tree.unified->mount_point : tree.unified->self_folder();
+    return parent + "/" + root_name_ + "/" + name;
 }
 
 void end(Jail& jail, SandboxCgroup& cgroup) {

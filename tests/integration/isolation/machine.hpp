@@ -33,6 +33,7 @@ public:
     [[nodiscard]] std::string ask() const;
     // The sandbox's folder in each hierarchy.
     [[nodiscard]] std::vector<std::string> folders_of(const std::string& name) const;
+    [[nodiscard]] std::string unified_folder(const std::string& name) const;
 
     static constexpr std::uint32_t kBase = 1'000'000'000;
 
@@ -40,6 +41,7 @@ private:
     void remove_leftovers();
 
     std::string folder_;
+    bool own_file_system_ = false;
     std::string root_name_;
     std::unique_ptr<CgroupDriver> driver_;
     Fd init_;

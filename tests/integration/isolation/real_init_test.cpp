@@ -72,7 +72,7 @@ TEST_CASE("a root without the folders that the init needs is a failure that name
     REQUIRE(cgroup->remove());
 }
 
-TEST_CASE("how long a whole launch takes") {
+TEST_CASE("how long a whole launch takes", "[measure]") {
     RealInit real;
     std::vector<double> times;
     for (int i = 0; i < 50; ++i) {

@@ -33,7 +33,7 @@ Deadline patience() {
 
 }  // namespace
 
-TEST_CASE("two hundred jails, one after the other, leave nothing") {
+TEST_CASE("two hundred jails, one after the other, leave nothing", "[soak]") {
     Machine machine;
     const std::size_t descriptors = open_descriptors();
     const std::size_t mounted = mounts();
@@ -101,7 +101,7 @@ TEST_CASE("launches on one thread run interleaved: a hanging one holds up none o
     REQUIRE(hung->remove());
 }
 
-TEST_CASE("threads that open and run as root meanwhile never see the borrowed uid") {
+TEST_CASE("threads that open and run as root meanwhile never see the borrowed uid", "[soak]") {
     Machine machine;
     std::atomic<bool> stop{false};
     std::atomic<int> wrong{0};

@@ -38,6 +38,8 @@ manager::ManagerConfig config_for(const std::string& state_dir) {
     config.instance = "test" + std::to_string(::getpid());
     config.init_binary = *sys::open(SANDBOX_INIT, O_PATH);
     config.seccomp_profile = std::string{embedded_seccomp_profile()};
+    config.seccomp_strict = std::string{embedded_seccomp_strict()};
+    config.seccomp_debug = std::string{embedded_seccomp_debug()};
     config.pool_bytes = 1ULL << 30;
     return config;
 }

@@ -201,6 +201,7 @@ TEST_CASE("a launch plan comes back whole, and no part of one is a plan") {
     plan.rlimits[0] = {7, 1024, 65536};
     plan.seccomp_arguments = std::string_view{"12345678"};
     plan.seccomp_names = std::string_view{"abcdefgh12345678"};
+    plan.seccomp_refusals = std::string_view{"0123456789abcdef0123456789abcdef"};
     std::vector<std::byte> bytes(isolation::kMaxPlanBytes);
     wire::Writer writer{bytes.data(), bytes.size()};
     REQUIRE(writer(plan));
@@ -214,6 +215,7 @@ TEST_CASE("a launch plan comes back whole, and no part of one is a plan") {
     CHECK(got.binds[1].empty());
     CHECK(got.rlimits[0].hard == 65536);
     CHECK(got.seccomp_names == plan.seccomp_names);
+    CHECK(got.seccomp_refusals == plan.seccomp_refusals);
     for (std::size_t size = 0; size < bytes.size(); ++size) {
         const auto part = exact(bytes, size);
         wire::Reader short_reader{part.get(), size};

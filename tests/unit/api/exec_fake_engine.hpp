@@ -118,6 +118,7 @@ public:
     void cordon(bool) override {}
     bool cordoned() const override { return false; }
     asio::awaitable<void> drain(Deadline) override { co_return; }
+    asio::awaitable<Result<control::Attestation>> attest(control::AttestRequest, Deadline) override { co_return refused(); }
     asio::awaitable<Result<control::NodeStatus>> node_status() override { co_return control::NodeStatus{}; }
     engine::EngineStats stats() override { return {}; }
     asio::awaitable<void> stop() override { co_return; }

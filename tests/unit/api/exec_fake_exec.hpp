@@ -102,6 +102,7 @@ public:
     engine::Output& out() override { return output; }
     engine::Output& err() override { return errors; }
     ledger::Usage usage() const override { return figures; }
+    policies::Denials denials() const override { return refused; }
     asio::awaitable<Result<void>> wait(Deadline deadline) override { co_return co_await over_.wait(deadline); }
     asio::awaitable<Result<void>> write_stdin(std::string data, Deadline deadline) override {
         if (stdin_error) co_return *stdin_error;
@@ -133,6 +134,7 @@ public:
     FakeOutput output;
     FakeOutput errors;
     ledger::Usage figures;
+    policies::Denials refused;
     std::string input;
     bool input_closed = false;
     bool stdin_full = false;

@@ -69,6 +69,10 @@ public:
             file.info.mode = mode;
             co_return file.info;
         }
+        asio::awaitable<void> discard(Deadline) override {
+            ++all.discarded;
+            co_return;
+        }
         FakeFiles& all;
         std::string path;
         std::uint32_t mode;
@@ -162,6 +166,7 @@ public:
     std::size_t quota = SIZE_MAX;
     std::uint64_t inodes = 0;
     int writers = 0;  // living ones
+    int discarded = 0;
     int watches = 0;
     bool watch_broken = false;
     bool last_recursive = false;

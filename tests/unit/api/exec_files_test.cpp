@@ -225,6 +225,7 @@ TEST_CASE("an upload that breaks off or does not fit leaves the old file") {
         CHECK(exchange.error().is(Errc::disk_full));
     }
     CHECK(bench.files.writers == 0);
+    CHECK(bench.files.discarded == 1);
     CHECK(bench.files.files.at("/f").content == "old");
 }
 

@@ -109,7 +109,7 @@ private:
         }
     }
     const Route& find_route() {
-        for (const auto table : {sandbox_routes(), usage_routes(), admin_routes(), operations_routes()}) {
+        for (const auto table : {sandbox_routes(), usage_routes(), admin_routes(), attest_routes(), operations_routes()}) {
             for (const Route& route : table) {
                 if (route.method == method_ && fits(route.pattern)) return route;
             }

@@ -184,6 +184,10 @@ public:
             if (!woken) co_return;
         }
     }
+    asio::awaitable<Result<control::Attestation>> attest(control::AttestRequest request, Deadline) override {
+        attest_requests.push_back(std::move(request));
+        co_return attestation;
+    }
     asio::awaitable<Result<control::NodeStatus>> node_status() override {
         if (node_failure) co_return *node_failure;
         co_return status;
@@ -195,6 +199,8 @@ public:
     std::vector<std::shared_ptr<FakeBox>> living;
     std::map<std::string, TenantId> ended;
     std::vector<engine::CreateRequest> asked;
+    std::vector<control::AttestRequest> attest_requests;
+    control::Attestation attestation;
     std::vector<std::string> reasons;
     std::vector<ledger::UsageQuery> questions;
     std::vector<ledger::KeyRecord> key_records;

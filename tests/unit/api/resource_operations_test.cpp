@@ -46,6 +46,32 @@ TEST_CASE("readiness says every reason why it is not") {
     answer = bench.ask("GET /readyz");
     CHECK(answer.status == 503);
     CHECK(answer.code() == "unavailable");
+    bench.engine.node_failure.reset();
+    bench.engine.status.refusal = "these walls do not hold: io_uring";
+    answer = bench.ask("GET /readyz");
+    CHECK(answer.status == 503);
+    CHECK(answer.code() == "unavailable");
+    CHECK(answer.message().find("io_uring") != std::string::npos);
+    CHECK(answer.detail("node") == "refusing");
+    bench.engine.status.refusal.clear();
+    CHECK(bench.ask("GET /readyz").status == 200);
+}
+
+TEST_CASE("an attestation is passed on as the node gave it") {
+    ResourceBench bench;
+    bench.engine.attestation = {R"({"nonce":"n"})", std::string(64, '\0'), "-----BEGIN PUBLIC KEY-----\n", "sha256:12"};
+    const Answer answer = bench.ask("GET /v1/attest?nonce=n&fresh=true");
+    REQUIRE(answer.status == 200);
+    REQUIRE(bench.engine.attest_requests.size() == 1);
+    CHECK(bench.engine.attest_requests[0].nonce == "n");
+    CHECK(bench.engine.attest_requests[0].fresh);
+    CHECK(answer.json()["payload"] == R"({"nonce":"n"})");
+    CHECK(answer.json()["signature"] == std::string(85, 'A') + "A==");
+    CHECK(answer.json()["algorithm"] == "Ed25519");
+    CHECK(answer.json()["fingerprint"] == "sha256:12");
+    CHECK(bench.ask("GET /v1/attest").status == 200);
+    CHECK_FALSE(bench.engine.attest_requests[1].fresh);
+    CHECK(bench.ask("GET /v1/attest?fresh=perhaps").status == 400);
 }
 
 TEST_CASE("metrics are lines of the exposition format and every name is explained once") {

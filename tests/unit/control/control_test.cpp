@@ -28,6 +28,7 @@ public:
     CreateSpec created;
     std::string destroyed;
     bool drain_done = false;
+    AttestRequest attest_request;
 
     asio::awaitable<Result<SandboxHandle>> create(CreateSpec spec, Deadline) override {
         if (refusal) co_return *refusal;
@@ -56,7 +57,12 @@ public:
         status.cpus = 7;
         status.removals_stuck = 3;
         status.templates = {"host", "python"};
+        status.refusal = "a wall is broken";
         co_return status;
+    }
+    asio::awaitable<Result<Attestation>> attest(AttestRequest request, Deadline) override {
+        attest_request = request;
+        co_return Attestation{"payload", std::string(64, '\xff'), "pem", "sha256:00"};
     }
     void drained() override { drain_done = true; }
 
@@ -67,6 +73,7 @@ private:
         SBX_TRY(out.agent, sys::memfd("agent", "agent"));
         SBX_TRY(out.memory_dir, sys::memfd("memory", "memory"));
         SBX_TRY(out.cpu_dir, sys::memfd("cpu", "cpu"));
+        SBX_TRY(out.pids_dir, sys::memfd("pids", "pids"));
         out.frozen = true;
         return out;
     }
@@ -132,6 +139,7 @@ TEST_CASE("a create carries every value there and the descriptors back, in their
     spec.limits.disk_bytes = 7ULL << 33;
     spec.limits.pids = 99;
     spec.allow_root = false;
+    spec.profile = policies::Profile::debug;
     auto handle = f.run(f.client->create(spec, soon()));
     REQUIRE(handle);
     CHECK(handle->id == spec.id);
@@ -139,9 +147,11 @@ TEST_CASE("a create carries every value there and the descriptors back, in their
     CHECK(content(handle->agent) == "agent");
     CHECK(content(handle->memory_dir) == "memory");
     CHECK(content(handle->cpu_dir) == "cpu");
+    CHECK(content(handle->pids_dir) == "pids");
     CHECK(f.node.created.template_name == "host");
     CHECK(f.node.created.hostname == "box");
     CHECK_FALSE(f.node.created.allow_root);
+    CHECK(f.node.created.profile == policies::Profile::debug);
     policies::Limits sent = spec.limits;
     sent.output_bytes = policies::Limits{}.output_bytes;  // no business of the monitor
     CHECK(f.node.created.limits == sent);
@@ -180,6 +190,22 @@ TEST_CASE("a list longer than a message comes whole; sizes come in order") {
     CHECK(status->templates == std::vector<std::string>{"host", "python"});
     CHECK(status->cpus == 7);
     CHECK(status->removals_stuck == 3);
+    CHECK(status->refusal == "a wall is broken");
+}
+
+TEST_CASE("an attestation comes byte for byte") {
+    Fixture f;
+    AttestRequest request;
+    request.nonce = "once";
+    request.fresh = true;
+    auto attestation = f.run(f.client->attest(request, soon()));
+    REQUIRE(attestation);
+    CHECK(f.node.attest_request.nonce == "once");
+    CHECK(f.node.attest_request.fresh);
+    CHECK(attestation->payload == "payload");
+    CHECK(attestation->signature == std::string(64, '\xff'));
+    CHECK(attestation->public_key == "pem");
+    CHECK(attestation->fingerprint == "sha256:00");
 }
 
 TEST_CASE("ids become names of folders, so the monitor takes none but well-shaped ones") {

@@ -88,6 +88,8 @@ TEST_CASE("an errno maps to the nearest code, and is not taken for one of ours")
     CHECK(errno_error(ETIMEDOUT, "x").errc() == Errc::timeout);
     CHECK(errno_error(EAGAIN, "x").errc() == Errc::unavailable);
     CHECK(errno_error(ECANCELED, "x").errc() == Errc::canceled);
+    CHECK(errno_error(EMFILE, "x").errc() == Errc::node_full);
+    CHECK(errno_error(ENFILE, "x").errc() == Errc::node_full);
     CHECK(errno_error(EIO, "x").errc() == Errc::internal);
     // invalid_argument is 1, and so is EPERM.
     CHECK(!errno_error(EPERM, "x").is(Errc::invalid_argument));

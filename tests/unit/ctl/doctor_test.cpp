@@ -19,6 +19,7 @@ public:
         probes.root = true;
         probes.kernel_release = "6.18.44-cloud";
         probes.landlock_abi = 7;
+        probes.core_scheduling = CoreScheduling::not_needed;
         probes.id_mapped_mount = [] { return Result<void>{}; };
         probes.free_bytes = [](const std::string&) {
             return std::optional<std::uint64_t>{std::uint64_t{100} << 30};
@@ -41,6 +42,12 @@ public:
         write("/proc/sys/kernel/pid_max", "4194304\n");
         write("/proc/sys/fs/file-max", "9223372036854775807\n");
         write("/proc/sys/fs/inotify/max_user_instances", "1024\n");
+        write("/proc/sys/kernel/threads-max", "190000\n");
+        write("/proc/sys/fs/inotify/max_user_watches", "180000\n");
+        write("/proc/sys/kernel/printk", "4\t4\t1\t7\n");
+        write("/proc/net/protocols", "protocol  size sockets\nTCP 1 2\nUNIX-STREAM 1 2\nUDP 1 2\n");
+        write("/sys/devices/system/cpu/vulnerabilities/meltdown", "Not affected\n");
+        write("/sys/devices/system/cpu/vulnerabilities/spectre_v2", "Mitigation: Retpolines\n");
         write("/etc/passwd",
               "root:x:0:0::/root:/bin/sh\nsandboxd:x:990:990::/:/usr/sbin/nologin\n");
     }
@@ -142,6 +149,9 @@ TEST_CASE("cgroup controllers are looked for where the mode has them") {
     host.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu io memory");
     CHECK(host.of("cgroup.controller.pids") == Severity::fail);
     CHECK(host.of("cgroup.controller.memory") == Severity::ok);
+    host.write("/sys/fs/cgroup/cgroup.controllers", "cpuset cpu memory pids");
+    CHECK(host.of("cgroup.controller.pids") == Severity::ok);
+    CHECK(host.of("cgroup.controller.io") == Severity::info);
     const std::string hybrid =
         "tmpfs /sys/fs/cgroup tmpfs rw 0 0\ncgroup /sys/fs/cgroup/cpu cgroup "
         "rw,relatime,cpu,cpuacct 0 0\n"
@@ -192,8 +202,10 @@ TEST_CASE("a sysctl says what it should be") {
     FakeHost host;
     host.write("/proc/sys/kernel/kptr_restrict", "0\n");
     CHECK(host.of("sysctl.kernel.kptr_restrict") == Severity::warn);
-    CHECK(host.check("sysctl.kernel.kptr_restrict").cure.find("sysctl -w kernel.kptr_restrict=1") ==
+    CHECK(host.check("sysctl.kernel.kptr_restrict").cure.find("sysctl -w kernel.kptr_restrict=2") ==
           0);
+    host.write("/proc/sys/kernel/kptr_restrict", "1\n");
+    CHECK(host.of("sysctl.kernel.kptr_restrict") == Severity::info);
     host.write("/proc/sys/kernel/kptr_restrict", "2\n");
     CHECK(host.of("sysctl.kernel.kptr_restrict") == Severity::ok);
     host.write("/proc/sys/fs/suid_dumpable", "2\n");
@@ -206,14 +218,50 @@ TEST_CASE("what lets one sandbox see another") {
     FakeHost host;
     host.write("/proc/swaps", "Filename Type Size Used Priority\n/dev/sda2 partition 1 0 -2\n");
     CHECK(host.of("host.swap") == Severity::warn);
+    CHECK(host.check("host.swap").finding.find("/dev/sda2") != std::string::npos);
+    host.write("/proc/swaps", "Filename Type Size Used Priority\n/dev/zram0 partition 1 0 -2\n/dev/dm-1 partition 1 0 -2\n");
+    CHECK(host.of("host.swap") == Severity::warn);  // a device mapper may be anything
+    host.write("/sys/block/dm-1/dm/uuid", "CRYPT-PLAIN-swap\n");
+    CHECK(host.of("host.swap") == Severity::ok);
+    host.write("/sys/block/dm-1/dm/uuid", "LVM-abc\n");
+    CHECK(host.of("host.swap") == Severity::warn);
     host.write("/sys/kernel/mm/ksm/run", "1\n");
     CHECK(host.of("host.ksm") == Severity::warn);
     host.write("/sys/devices/system/cpu/smt/control", "on\n");
     CHECK(host.of("host.smt") == Severity::warn);
     host.write("/sys/devices/system/cpu/smt/control", "forceoff\n");
     CHECK(host.of("host.smt") == Severity::ok);
+    host.write("/sys/devices/system/cpu/vulnerabilities/mds", "Vulnerable: Clear CPU buffers attempted\n");
+    CHECK(host.of("host.cpu_vulnerabilities") == Severity::warn);
+    CHECK(host.check("host.cpu_vulnerabilities").finding.starts_with("mds:"));
+    host.remove("/sys/devices/system/cpu/vulnerabilities");
+    CHECK(host.of("host.cpu_vulnerabilities") == Severity::skipped);
     host.write("/proc/sys/kernel/core_pattern", "|/usr/share/apport/apport %p\n");
     CHECK(host.of("kernel.core_pattern") == Severity::info);
+}
+
+TEST_CASE("core scheduling is missed where threads share a core") {
+    FakeHost host;
+    CHECK(host.of("host.core_scheduling") == Severity::ok);
+    host.probes.core_scheduling = CoreScheduling::missing;
+    CHECK(host.of("host.core_scheduling") == Severity::info);
+    host.write("/sys/devices/system/cpu/smt/control", "on\n");
+    CHECK(host.of("host.core_scheduling") == Severity::warn);
+    host.probes.core_scheduling = CoreScheduling::available;
+    CHECK(host.of("host.core_scheduling") == Severity::ok);
+}
+
+TEST_CASE("a loud console and a kernel log that sandboxes can fill") {
+    FakeHost host;
+    CHECK(host.of("sysctl.kernel.printk") == Severity::ok);
+    host.write("/proc/sys/kernel/printk", "7\t4\t1\t7\n");
+    CHECK(host.of("sysctl.kernel.printk") == Severity::info);
+    host.write("/proc/sys/vm/oom_dump_tasks", "1\n");
+    CHECK(host.of("sysctl.vm.oom_dump_tasks") == Severity::warn);
+    host.write("/proc/sys/vm/oom_dump_tasks", "0\n");
+    CHECK(host.of("sysctl.vm.oom_dump_tasks") == Severity::ok);
+    host.write("/proc/sys/kernel/printk_ratelimit", "0\n");
+    CHECK(host.of("sysctl.kernel.printk_ratelimit") == Severity::warn);
 }
 
 TEST_CASE("modules that exploits begin with") {
@@ -221,6 +269,16 @@ TEST_CASE("modules that exploits begin with") {
     host.write("/lib/modules/6.18.44-cloud/modules.dep",
                "kernel/net/rxrpc/rxrpc.ko: \nkernel/net/sctp/sctp.ko.zst: \n");
     CHECK(host.check("kernel.modules").finding.find("rxrpc sctp") != std::string::npos);
+    // One that another module needs can be loaded only if it is there itself; one that is built in is not a module.
+    host.write("/lib/modules/6.18.44-cloud/modules.builtin", "kernel/net/tipc/tipc.ko\n");
+    CHECK(host.check("kernel.modules").finding.find("tipc") == std::string::npos);
+    host.write("/proc/sys/kernel/modprobe", "\n");
+    CHECK(host.of("kernel.modules") == Severity::ok);
+    host.write("/proc/sys/kernel/modprobe", "/sbin/modprobe\n");
+    host.write("/proc/net/protocols", "protocol  size sockets\nAF_VSOCK 1 2\nALG 1 2\nTCP 1 2\n");
+    CHECK(host.check("kernel.protocols").finding.find("AF_VSOCK ALG;") != std::string::npos);
+    host.write("/proc/net/protocols", "protocol  size sockets\nTCP 1 2\n");
+    CHECK(host.of("kernel.protocols") == Severity::ok);
     host.write("/etc/modprobe.d/a.conf", "install rxrpc /bin/false\nblacklist sctp\n");
     CHECK(host.of("kernel.modules") == Severity::ok);
     host.write("/etc/modprobe.d/a.conf", "install rxrpc /bin/false\n");
@@ -236,6 +294,13 @@ TEST_CASE("capacity") {
     CHECK(host.of("host.memory") == Severity::warn);
     host.write("/proc/sys/fs/inotify/max_user_instances", "64\n");
     CHECK(host.of("host.inotify_instances") == Severity::warn);
+    CHECK(host.check("host.pid_max").finding ==
+          "4194304, enough for 16384 sandboxes with 256 processes each");
+    CHECK(host.of("host.conntrack_max") == Severity::info);  // not loaded
+    host.write("/proc/sys/net/netfilter/nf_conntrack_max", "4096\n");
+    CHECK(host.of("host.conntrack_max") == Severity::warn);
+    host.write("/proc/sys/net/ipv4/neigh/default/gc_thresh3", "128\n");
+    CHECK(host.of("host.neighbours_max") == Severity::warn);
     host.write("/etc/passwd", "root:x:0:0::/:/bin/sh\nnot-sandboxd:x:1:1::/:/bin/sh\n");
     CHECK(host.of("host.user") == Severity::info);
 }

@@ -78,6 +78,7 @@ public:
         out.agent = std::move(pair->second);
         out.memory_dir = *sys::open(folder_, O_RDONLY | O_DIRECTORY);
         out.cpu_dir = *sys::open(folder_, O_RDONLY | O_DIRECTORY);
+        out.pids_dir = *sys::open(folder_, O_RDONLY | O_DIRECTORY);
         out.frozen = frozen;
         return out;
     }
@@ -281,6 +282,9 @@ public:
     }
     asio::awaitable<Result<std::vector<std::uint64_t>>> disk_usage(std::vector<SandboxId> ids, Deadline) override {
         co_return std::vector<std::uint64_t>(ids.size(), 4096);
+    }
+    asio::awaitable<Result<control::Attestation>> attest(control::AttestRequest, Deadline) override {
+        co_return Error{Errc::incompatible, "attest"};
     }
     asio::awaitable<Result<control::NodeStatus>> status(Deadline) override {
         control::NodeStatus out;

@@ -50,6 +50,64 @@ TEST_CASE_METHOD(Fixture, "an agent that tells of execs that do not exist loses 
     exec(sandbox, request({"true"}));
 }
 
+namespace {
+
+agent::ExecRefusals refusals(std::uint64_t exec, std::uint32_t used, std::uint64_t count) {
+    agent::ExecRefusals out;
+    out.exec = exec;
+    out.used = used;
+    for (std::uint32_t i = 0; i < std::min<std::uint32_t>(used, agent::kMaxRefusals); ++i) {
+        out.list[i].number = static_cast<std::uint16_t>(i == 0 ? 165 : 60000 + i);
+        out.list[i].count = count;
+    }
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE_METHOD(Fixture, "what an agent tells of refused calls is bounded, whatever it says") {
+    const SandboxPtr neighbour = create();
+    const SandboxPtr sandbox = create();
+    const ExecPtr exec = this->exec(sandbox, request({"work"}));
+    agent::ExecRefusals odd = refusals(1, agent::kMaxRefusals, UINT64_MAX);
+    odd.others = UINT64_MAX;
+    jail(sandbox).send(agent::Type::exec_refusals, 0, odd);
+    until([&] { return exec->denials().list.size() == agent::kMaxRefusals; });
+    REQUIRE(exec->denials().others == UINT64_MAX);
+    REQUIRE(exec->denials().list[0].what == "mount");
+    REQUIRE(exec->denials().list[1].what == "syscall 60001");
+    SECTION("more entries than there can be") {
+        for (int i = 0; i < 40; ++i) jail(sandbox).send(agent::Type::exec_refusals, 0, refusals(1, agent::kMaxRefusals + 1, 1));
+    }
+    SECTION("arguments that no call has") {
+        odd.list[3].shown[1] = 7;
+        for (int i = 0; i < 40; ++i) jail(sandbox).send(agent::Type::exec_refusals, 0, odd);
+    }
+    SECTION("execs that do not exist") {
+        for (std::uint64_t i = 0; i < 100; ++i) jail(sandbox).send(agent::Type::exec_refusals, 0, refusals(1000 + i, 1, 1));
+    }
+    SECTION("a body that is too short") { jail(sandbox).send(agent::Type::exec_refusals, 0, agent::Empty{}); }
+    until([&] { return jail(sandbox).connections == 2; });
+    check_neighbour(*this, neighbour);
+}
+
+TEST_CASE_METHOD(Fixture, "refused calls are told with the exec, also when they come before its start was looked at") {
+    const SandboxPtr sandbox = create();
+    jail(sandbox).send(agent::Type::exec_refusals, 0, refusals(1, 1, 4));  // the first exec will be number 1
+    const ExecPtr exec = this->exec(sandbox, request({"work"}));
+    REQUIRE(exec->denials().list.size() == 1);
+    REQUIRE(exec->denials().list[0].count == 4);
+    jail(sandbox).send(agent::Type::exec_refusals, 0, refusals(1, 2, 9));
+    program(sandbox, exec).close_output();
+    jail(sandbox).exit(1, 0);
+    REQUIRE(wait(exec->wait(soon())));
+    REQUIRE(exec->denials().list.size() == 2);
+    REQUIRE(exec->denials().list[0].count == 9);
+    jail(sandbox).send(agent::Type::exec_refusals, 0, refusals(1, 3, 99));  // of programs in the background
+    this->exec(sandbox, request({"true"}));
+    REQUIRE(exec->denials().list.size() == 2);
+}
+
 TEST_CASE_METHOD(Fixture, "an exit told twice counts once, and the first one stands") {
     const SandboxPtr sandbox = create();
     const ExecPtr exec = this->exec(sandbox, request({"work"}));

@@ -6,6 +6,7 @@
 #include "sandboxd/engine/admission.hpp"
 #include "sandboxd/engine/escrow.hpp"
 #include "sandboxd/engine/exec_impl.hpp"
+#include "sandboxd/engine/exec_denials.hpp"
 #include "sandboxd/engine/exec_launch.hpp"
 #include "sandboxd/engine/expiry.hpp"
 #include "sandboxd/engine/keyring.hpp"
@@ -305,6 +306,43 @@ TEST_CASE("an agent's words about an end are bounded by what can be") {
     REQUIRE(end.exit_code == 255);
     REQUIRE(end.time >= started);
     REQUIRE(end.time <= now);
+}
+
+TEST_CASE("how full the disk is is asked for when it can have become full, and not for a short program on an empty one") {
+    using std::chrono::milliseconds;
+    constexpr std::uint64_t kGiB = 1ULL << 30;
+    CHECK_FALSE(disk_may_be_full(kGiB, 0, milliseconds{3}));
+    CHECK_FALSE(disk_may_be_full(kGiB, kGiB / 2, milliseconds{60}));
+    CHECK(disk_may_be_full(kGiB, 0, milliseconds{200}));
+    CHECK(disk_may_be_full(kGiB, kGiB, milliseconds{0}));
+    CHECK(disk_may_be_full(kGiB, kGiB - (1 << 20), milliseconds{0}));
+    CHECK(disk_may_be_full(16 << 20, 0, milliseconds{3}));
+    CHECK(disk_may_be_full(kGiB, UINT64_MAX - kGiB, milliseconds{-5}));
+}
+
+TEST_CASE("what ran out at the end of an exec is told, and only that") {
+    policies::Limits limits;
+    policies::Denials denials;
+    ResourceUse use;
+    use.output_cap = limits.output_bytes;
+    use.disk_used = limits.disk_bytes / 2;
+    add_resources(use, limits, denials);
+    CHECK(denials.empty());
+    use.oom_kills = 1;
+    use.forks_refused = 2;
+    use.disk_used = limits.disk_bytes - 4096;
+    use.file_size_signal = true;
+    use.out_dropped = 3;
+    use.err_dropped = 4;
+    use.disk_used_before = limits.disk_bytes;
+    policies::Denials found_full;
+    add_resources(use, limits, found_full);
+    CHECK(found_full.list.size() == 5);
+    use.failed = true;
+    add_resources(use, limits, denials);
+    std::string kinds;
+    for (const policies::Denial& one : denials.list) kinds += one.kind + " " + std::to_string(one.count) + ",";
+    CHECK(kinds == "memory 1,pids 2,disk 1,file_limit 1,output_cap 3,output_cap 4,");
 }
 
 TEST_CASE("what the agent says that failed becomes an answer that can be acted on") {

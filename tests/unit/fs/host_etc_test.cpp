@@ -145,6 +145,26 @@ TEST_CASE("the template has users of its own, not the host's") {
     CHECK(tree.at("etc/hosts").content.find("internal") == std::string::npos);
 }
 
+TEST_CASE("su and runuser have rules of the template, not the host's") {
+    FakeHost host;
+    host.folder("etc/pam.d", 0755);
+    host.file("etc/pam.d/su", "auth required pam_ldap.so\n");
+    host.file("etc/pam.d/sshd", "auth required pam_ldap.so\n");
+    const Tree tree = host.skeleton();
+    CHECK(tree.at("etc/pam.d/su").content.starts_with("auth sufficient pam_rootok.so\n"));
+    CHECK(tree.at("etc/pam.d/other").content.starts_with("auth required pam_deny.so\n"));
+    CHECK_FALSE(tree.contains("etc/pam.d/sshd"));
+}
+
+TEST_CASE("the folder that chromium's wrapper sources is not empty, and has no keys of the host") {
+    FakeHost host;
+    host.folder("etc/chromium.d", 0755);
+    host.file("etc/chromium.d/apikeys", "export GOOGLE_API_KEY=secret\n");
+    const Tree tree = host.skeleton();
+    CHECK(tree.contains("etc/chromium.d/README"));
+    CHECK_FALSE(tree.contains("etc/chromium.d/apikeys"));
+}
+
 TEST_CASE("the home folder is the user's and has the host's skeleton files") {
     FakeHost host;
     host.folder("etc/skel", 0755);

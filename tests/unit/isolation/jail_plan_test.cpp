@@ -20,21 +20,22 @@ struct FixedGroup final : SandboxCgroup {
     Result<void> settle() override { return {}; }
     Result<void> enter_init(pid_t) override { return {}; }
     std::vector<std::pair<FdRole, int>> plan_fds() const override { return fds; }
-    int memory_dir() const override { return -1; }
-    int cpu_dir() const override { return -1; }
+    void release() noexcept override {}
+    Result<Fd> open_memory_dir() const override { return Fd{}; }
+    Result<Fd> open_cpu_dir() const override { return Fd{}; }
+    Result<Fd> open_pids_dir() const override { return Fd{}; }
     Result<void> set_limits(const CgroupLimits&) override { return {}; }
     Result<void> freeze(bool) override { return {}; }
     Result<void> kill() override { return {}; }
     Result<bool> populated() override { return false; }
-    int events_fd() const override { return -1; }
     Result<void> remove() override { return {}; }
 };
 
 struct Example {
     FixedGroup group;
-    SeccompFilters filters{"argument-program", "name-program"};
+    SeccompFilters filters{"name-program", "argument-program", "refusal-table"};
     JailSpec spec;
-    std::vector<Fd> mounts;
+    JailMounts mounts;
 
     Example() {
         spec.ids.base = 1'000'000;
@@ -47,7 +48,8 @@ struct Example {
         spec.agent_listener = 11;
         spec.cgroup = &group;
         spec.seccomp = &filters;
-        for (std::size_t i = 0; i < 4; ++i) mounts.push_back(get(sys::open("/dev/null", O_RDONLY)));
+        for (std::size_t i = 0; i < 4; ++i)
+            mounts.trees.push_back(get(sys::open("/dev/null", O_RDONLY)));
     }
 };
 
@@ -65,13 +67,14 @@ TEST_CASE("the plan that is sent is the plan that the init reads") {
     CHECK(plan.hostname == "box");
     CHECK(plan.fd_roles == std::string_view{"\1\2\2\3\4\5\10", 7});
     REQUIRE(encoded.fds.size() == 7);
-    CHECK(encoded.fds[3] == example.mounts[3].get());
+    CHECK(encoded.fds[3] == example.mounts.trees[3].get());
     CHECK(std::vector<int>(encoded.fds.begin() + 4, encoded.fds.end()) ==
           std::vector<int>{11, 100, 101});
     CHECK(plan.binds[0] == "/mnt/data");
     CHECK(plan.binds[1].empty());
     CHECK(plan.seccomp_arguments == "argument-program");
     CHECK(plan.seccomp_names == "name-program");
+    CHECK(plan.seccomp_refusals == "refusal-table");
     CHECK(plan.rlimit_count == default_rlimits().size());
 }
 
@@ -183,6 +186,36 @@ TEST_CASE("an example spec is fine, and each way to spoil it is noticed") {
     const auto refused = check_spec(spec);
     REQUIRE_FALSE(refused);
     CHECK(refused.error().is(Errc::invalid_argument));
+}
+
+TEST_CASE("what a jail may do without is passed when it is there") {
+    Example example;
+    example.spec.first_cpu = 5;
+    example.spec.cpu_info = 12;
+    for (Fd* fd : {&example.mounts.stage, &example.mounts.shm, &example.mounts.sudo_client}) {
+        *fd = get(sys::open("/dev/null", O_RDONLY));
+    }
+    const EncodedPlan encoded = get(encode_plan(example.spec, example.mounts));
+    LaunchPlan plan;
+    wire::Reader reader{encoded.bytes.data(), encoded.bytes.size()};
+    REQUIRE(reader(plan));
+    CHECK(plan.first_cpu == 5);
+    CHECK(plan.fd_roles == std::string_view{"\1\2\2\3\4\5\10\14\12\13\15", 11});
+    CHECK(encoded.fds[7] == 12);
+    CHECK(encoded.fds[10] == example.mounts.sudo_client.get());
+}
+
+TEST_CASE("every optional wall has a bit and a name of its own") {
+    Walls walls;
+    std::vector<std::string> names;
+    for (const Wall wall : kWalls) {
+        CHECK_FALSE(walls.has(wall));
+        walls.add(wall);
+        CHECK(walls.has(wall));
+        CHECK(std::find(names.begin(), names.end(), wall_name(wall)) == names.end());
+        names.emplace_back(wall_name(wall));
+        CHECK(names.back() != "unknown");
+    }
 }
 
 }  // namespace sandboxd::isolation::test

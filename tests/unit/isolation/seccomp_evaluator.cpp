@@ -42,8 +42,10 @@ bool taken(std::uint16_t code, std::uint32_t accumulator, std::uint32_t k) {
 int strictness(std::uint32_t action) {
     switch (action & SECCOMP_RET_ACTION_FULL) {
         case SECCOMP_RET_KILL_PROCESS:
-            return 3;
+            return 4;
         case SECCOMP_RET_ERRNO:
+            return 3;
+        case SECCOMP_RET_USER_NOTIF:
             return 2;
         case SECCOMP_RET_ALLOW:
             return 1;
@@ -96,6 +98,8 @@ std::string action_text(std::uint32_t action) {
             return "ERRNO " + std::to_string(action & SECCOMP_RET_DATA);
         case SECCOMP_RET_ALLOW:
             return "ALLOW";
+        case SECCOMP_RET_USER_NOTIF:
+            return "USER_NOTIF";
         default:
             return "other " + std::to_string(action);
     }

@@ -21,7 +21,7 @@ std::uint32_t evaluate(const std::string& program, const Call& call);
 // last.
 std::uint32_t evaluate(const std::string& first, const std::string& second, const Call& call);
 
-// "ALLOW", "KILL_PROCESS", "ERRNO 38"
+// "ALLOW", "KILL_PROCESS", "ERRNO 38", "USER_NOTIF"
 std::string action_text(std::uint32_t action);
 
 }  // namespace sandboxd::isolation::test

@@ -1,4 +1,4 @@
-#include "isolation/seccomp_profile.hpp"
+#include "policies/seccomp_profile.hpp"
 
 #include <algorithm>
 #include <array>
@@ -8,7 +8,7 @@
 #include <set>
 #include <string_view>
 
-namespace sandboxd::isolation {
+namespace sandboxd::policies {
 
 namespace {
 
@@ -37,6 +37,12 @@ Result<int> error_named(const std::string& name, const std::string& where) {
                                     [&](const NamedError& e) { return e.name == name; });
     if (found == kErrors.end()) return bad(where + ": unknown errno " + name);
     return found->value;
+}
+
+// These answers tell a library that a feature is missing and what to use instead: most programs
+// make such calls, and none of them means harm or is harmed.
+bool is_probe(int error) {
+    return error == 0 || error == ENOSYS || error == EINVAL || error == EOPNOTSUPP;
 }
 
 // A refusal that answers "done" is for whole calls (sync), never for a rule that guards something.
@@ -71,6 +77,13 @@ Result<std::uint32_t> number_at(const json& object, const char* key, std::uint32
         return bad(where + "." + key + " must be a number from 0 to " + std::to_string(most));
     }
     return found->get<std::uint32_t>();
+}
+
+Result<bool> flag_at(const json& object, const char* key, const std::string& where) {
+    const auto found = object.find(key);
+    if (found == object.end()) return false;
+    if (!found->is_boolean()) return bad(where + "." + key + " must be true or false");
+    return found->get<bool>();
 }
 
 Result<std::vector<std::string>> names_in(const json& list, const std::string& where) {
@@ -111,16 +124,18 @@ Result<SeccompCondition> condition_of(const json& object, const std::string& whe
 Result<SeccompArgumentRule> argument_rule_of(const json& object, const std::string& where) {
     const bool several = object.is_object() && object.contains("all");
     if (several) {
-        SBX_CHECK(check_keys(object, {"syscall", "all", "errno", "why"}, where));
+        SBX_CHECK(check_keys(object, {"syscall", "all", "errno", "why", "silent"}, where));
     } else {
         SBX_CHECK(
-            check_keys(object, {"syscall", "arg", "mask", "op", "value", "errno", "why"}, where));
+            check_keys(object, {"syscall", "arg", "mask", "op", "value", "errno", "why", "silent"}, where));
     }
     SeccompArgumentRule out;
     SBX_TRY(out.syscall, text_at(object, "syscall", where));
     SBX_TRY(out.why, text_at(object, "why", where));
     SBX_TRY(const std::string error, text_at(object, "errno", where));
     SBX_TRY(out.error, refusal_named(error, where));
+    SBX_TRY(const bool silent, flag_at(object, "silent", where));
+    out.noted = !silent && !is_probe(out.error);
     if (!several) {
         SBX_TRY(SeccompCondition only, condition_of(object, where));
         out.all.push_back(only);
@@ -151,8 +166,35 @@ Result<void> read_names(const json& profile, SeccompProfile& out) {
         SBX_TRY(const std::vector<std::string> names, names_in(list, where));
         for (const std::string& name : names) {
             if (!seen.insert(name).second) return bad(name + " stands twice");
-            out.refused.push_back({name, error});
+            out.refused.push_back({name, error, !is_probe(error)});
         }
+    }
+    return {};
+}
+
+Result<void> read_silent(const json& profile, SeccompProfile& out) {
+    const auto list = profile.find("silent");
+    if (list == profile.end()) return {};
+    SBX_TRY(const std::vector<std::string> names, names_in(*list, "silent"));
+    for (const std::string& name : names) {
+        const auto refused = std::find_if(out.refused.begin(), out.refused.end(),
+                                          [&](const auto& one) { return one.syscall == name; });
+        if (refused == out.refused.end()) return bad("silent: " + name + " stands in no list of errno");
+        if (!refused->noted) return bad("silent: " + name + " is not noted anyway, or stands twice");
+        refused->noted = false;
+    }
+    return {};
+}
+
+Result<void> read_reasons(const json& profile, SeccompProfile& out) {
+    const json reasons = profile.value("reasons", json::object());
+    if (!reasons.is_object()) return bad("reasons must be an object");
+    for (const auto& [name, why] : reasons.items()) {
+        if (!why.is_string() || why.get_ref<const std::string&>().empty())
+            return bad("reasons." + name + " must be a text");
+        if (std::find(out.allow.begin(), out.allow.end(), name) == out.allow.end())
+            return bad("reasons: " + name + " is not allowed");
+        out.reasons.emplace(name, why.get<std::string>());
     }
     return {};
 }
@@ -163,7 +205,7 @@ Result<SeccompProfile> parse_seccomp_profile(const std::string& text) {
     const json profile = json::parse(text, nullptr, false);
     if (profile.is_discarded()) return bad("not JSON");
     SBX_CHECK(check_keys(
-        profile, {"name", "version", "description", "default_errno", "allow", "errno", "arguments"},
+        profile, {"name", "version", "description", "default_errno", "allow", "reasons", "errno", "silent", "arguments"},
         "profile"));
     SeccompProfile out;
     SBX_TRY(out.name, text_at(profile, "name", "profile"));
@@ -172,6 +214,8 @@ Result<SeccompProfile> parse_seccomp_profile(const std::string& text) {
     SBX_TRY(const std::string otherwise, text_at(profile, "default_errno", "profile"));
     SBX_TRY(out.default_error, refusal_named(otherwise, "default_errno"));
     SBX_CHECK(read_names(profile, out));
+    SBX_CHECK(read_silent(profile, out));
+    SBX_CHECK(read_reasons(profile, out));
     const json rules = profile.value("arguments", json::array());
     if (!rules.is_array()) return bad("arguments must be a list");
     for (std::size_t i = 0; i < rules.size(); ++i) {
@@ -182,4 +226,4 @@ Result<SeccompProfile> parse_seccomp_profile(const std::string& text) {
     return out;
 }
 
-}  // namespace sandboxd::isolation
+}  // namespace sandboxd::policies
