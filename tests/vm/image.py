@@ -16,6 +16,7 @@ MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic", "crc32c_intel",
            "blake2b_generic", "btrfs", "overlay", "loop", "veth")
 PYTHON_LEFT_OUT = re.compile(r"^(test|idlelib|tkinter|turtledemo|ensurepip|lib2to3|pydoc_data|distutils|config-.*|dist-packages)$")
 DISK_BYTES = 6 << 30  # sparse; the tests' pools are files on it
+SWAP_BYTES = 256 << 20
 
 
 def programs():
@@ -125,6 +126,13 @@ def make_disk(tree, path):
     # No root, no mount, no loop device: the file system is written into the file.
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-d", tree.root, path],
                    check=True)
+
+
+def make_swap(path):
+    with open(path, "wb") as swap:
+        swap.truncate(SWAP_BYTES)
+    os.chmod(path, 0o600)
+    subprocess.run(["mkswap", path], stdout=subprocess.DEVNULL, check=True)
 
 
 def make_initramfs(folder, modules, path):
