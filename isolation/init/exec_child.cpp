@@ -288,7 +288,7 @@ agent::Step become_file_user(const JailState& jail, std::uint32_t uid, std::uint
 
     // First of all the limits: from here on this process counts as workload.
     if (spec.enter_leaf >= 0 && write_file(spec.enter_leaf, "cgroup.procs", "0") != 0) fail(spec, Step::cgroup, errno);
-    if (!enter_cgroups(jail, request.exec) || !take_cpus(jail.view)) fail(spec, Step::cgroup, errno);
+    if (!enter_cgroups(jail, request.exec)) fail(spec, Step::cgroup, errno);
     if (::setsid() < 0) fail(spec, Step::session, errno);
     if (const Step step = become(jail, request.uid, request.gid); step != Step::none) fail(spec, step, errno);
     // A keyring of its own: keyrings are shared by session, not by namespace (keyrings(7)).

@@ -246,6 +246,10 @@ bool write_loadavg(LimitsView& view, std::uint64_t now_ns, const CpuTicks& used,
     return replace(view.loadavg, g_page.view());
 }
 
+// PID 1 takes the workload's CPUs itself, and what it starts is born there: a child that took them would have to move first,
+// on every second exec of a machine with two CPUs.
+bool take_cpus(const LimitsView& view) { return view.count == 0 || ::sched_setaffinity(0, sizeof view.cpus, &view.cpus) == 0; }
+
 // ---- set-up ----------------------------------------------------------------------------------------------------
 
 // The kernel's is the host's: one value for all sandboxes, by which two could find each other.
@@ -304,7 +308,7 @@ int limits_view(JailState& jail) {
     for (const char* name : {"proc/cpuinfo", "proc/meminfo", "proc/stat", "proc/loadavg", "proc/swaps"}) {
         if (show(jail, jail.stage, name, name, MOUNT_ATTR_RDONLY | kInert) != 0) return -1;
     }
-    return 0;
+    return take_cpus(view) ? 0 : -1;
 }
 
 bool refresh_view(JailState& jail, std::uint64_t now_ns, std::uint32_t running, std::uint32_t last_pid) {
@@ -320,12 +324,9 @@ bool refresh_view(JailState& jail, std::uint64_t now_ns, std::uint32_t running, 
     if (CPU_EQUAL(&before, &view.cpus)) return false;
     (void)write_cpu_folder(view);
     (void)write_cpuinfo(jail);
+    (void)take_cpus(view);
     return true;
 }
 
-bool take_cpus(const LimitsView& view) {
-    if (view.count == 0 || CPU_EQUAL(&view.cpus, &view.allowed)) return true;
-    return ::sched_setaffinity(0, sizeof view.cpus, &view.cpus) == 0;
-}
 
 }  // namespace sandboxd::init

@@ -32,9 +32,7 @@ struct LimitsView {
 inline constexpr std::uint64_t kViewPeriodNs = 1'000'000'000;
 
 // Writes the files as the limits and counters of the control groups are now; `last_pid` is the newest process. True when
-// the set of CPUs has changed.
+// the set of CPUs has changed; this process then has it, and so has what it starts.
 bool refresh_view(JailState& jail, std::uint64_t now_ns, std::uint32_t running, std::uint32_t last_pid);
-// Gives the calling process the workload's CPUs.
-bool take_cpus(const LimitsView& view);
 
 }  // namespace sandboxd::init

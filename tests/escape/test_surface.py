@@ -77,7 +77,7 @@ class Init(AttackCase):
         self.assertEqual("", self.jail.exec("find / -xdev -name 'core*' -newer /home/user/probe -type f 2>/dev/null | grep -v /usr/; true")["stdout"])
 
     def test_setuid_programs_of_the_system_give_nothing(self):
-        answer = self.jail.exec("find /usr/bin -perm -4000 -type f | head -5; su -c id root </dev/null 2>&1; sudo -n id 2>&1; true")["stdout"]
+        answer = self.jail.exec("find /usr/bin -perm -4000 -type f | head -5; su -c id root </dev/null 2>&1; /usr/bin/newgrp root </dev/null -c id 2>&1; true")["stdout"]
         self.assertNotIn("uid=0", answer)
 
 
