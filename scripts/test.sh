@@ -75,6 +75,7 @@ suite() { # suite PRESET LABEL [JOBS]: ctest by label, its report into $reports
 
 timed "packages" install_missing "${BUILD_PACKAGES[@]}" "${RUN_PACKAGES[@]}" "${TEST_PACKAGES[@]}"
 if [ "$quick" = no ]; then
+    timed "graders of the attack suite" install_graders
     export SANDBOXD_WORKLOAD_SKIPS="$work/workload-skips"
     timed "packages of the workloads" install_workloads "$SANDBOXD_WORKLOAD_SKIPS" build/workload-packages.log
 fi
@@ -101,6 +102,8 @@ if [ "$quick" = no ]; then
     if try_build release && [ -d build/dev/tests ]; then
         export SANDBOXD_BIN_DIR="$PWD/build/release/bin"
         suite dev escape
+        say "-- attacks by class"
+        "$python" tests/escape/results.py build/dev/escape-results >&2 || true
         suite dev workloads
         suite dev soak
         unset SANDBOXD_BIN_DIR

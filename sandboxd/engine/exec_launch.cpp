@@ -48,6 +48,9 @@ Environment default_environment(const ExecRequest& request, const ledger::Sandbo
     for (const char* name : {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS", "NUMEXPR_MAX_THREADS", "RAYON_NUM_THREADS"}) {
         env[name] = threads;
     }
+    // A JVM sizes its heap by sysinfo(2), which tells the host's memory: a quarter of that is more than a sandbox has, and
+    // instead of collecting garbage it would be ended by the kernel.
+    env["JAVA_TOOL_OPTIONS"] = "-Xmx" + std::to_string(sandbox.limits.memory_bytes >> 21) + "m";
     return env;
 }
 

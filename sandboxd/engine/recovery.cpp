@@ -154,6 +154,8 @@ asio::awaitable<void> EngineImpl::take_up(std::shared_ptr<Found> found) {
     auto handle = co_await node_.reconnect(id, Deadline::after(kReconnectTime));
     if (!handle && handle.error().errc() == Errc::not_found) {
         give_up(std::move(*found));
+        // The node named it a moment ago: what can't be reached there, its agent's socket being gone, must not run on unseen.
+        spawn("stranger", remove_stranger(id));
         co_return;
     }
     if (!handle) log::warn("a sandbox does not answer yet", {{"sandbox", id.str()}, {"error", handle.error()}});

@@ -15,8 +15,8 @@ constexpr std::chrono::seconds kStuckAfter{60};
 
 }  // namespace
 
-Janitor::Janitor(asio::any_io_executor executor, fs::Pool& pool, const StateDirectory& states, int agent_dir)
-    : pool_{pool}, states_{states}, agent_dir_{agent_dir}, tasks_{std::move(executor)} {}
+Janitor::Janitor(asio::any_io_executor executor, isolation::CgroupDriver& cgroups, fs::Pool& pool, const StateDirectory& states, int agent_dir)
+    : cgroups_{cgroups}, pool_{pool}, states_{states}, agent_dir_{agent_dir}, tasks_{std::move(executor)} {}
 
 void Janitor::remove(EntryPtr entry, std::function<void()> done) {
     started_.emplace(entry->state.id, Deadline::Clock::now());
@@ -50,12 +50,21 @@ asio::awaitable<void> Janitor::remove_until_gone(EntryPtr entry, std::function<v
     done();
 }
 
-Result<void> Janitor::remove_once(Entry& entry) {
-    if (entry.cgroup) {
-        SBX_CHECK(entry.cgroup->kill());
-        SBX_CHECK(entry.cgroup->remove());
-        entry.cgroup.reset();
+Result<void> Janitor::remove_groups(Entry& entry) {
+    if (!entry.cgroup) {
+        auto found = cgroups_.open(entry.state.id.str());
+        if (!found && found.error().errc() == Errc::not_found) return {};
+        if (!found) return std::move(found).error();
+        entry.cgroup = *std::move(found);
     }
+    SBX_CHECK(entry.cgroup->kill());
+    SBX_CHECK(entry.cgroup->remove());
+    entry.cgroup.reset();
+    return {};
+}
+
+Result<void> Janitor::remove_once(Entry& entry) {
+    SBX_CHECK(remove_groups(entry));
     SBX_CHECK(pool_.remove(entry.state.id.str()));
     SBX_CHECK(remove_agent(agent_dir_, entry.state.id));
     return states_.remove(entry.state.id);

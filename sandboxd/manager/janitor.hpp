@@ -14,9 +14,11 @@ namespace sandboxd::manager {
 
 // Removes what a sandbox leaves: control groups, volume, socket, state file, in this order, on a thread of its own. What
 // can't be removed yet (a process in the kernel's hands) is tried again until it can; until then its ids stay taken.
+// Control groups are looked for by name where the entry holds none: a create that failed on the way, for want of a
+// descriptor say, may have left some and been unable to take them back.
 class Janitor {
 public:
-    Janitor(asio::any_io_executor executor, fs::Pool& pool, const StateDirectory& states, int agent_dir);
+    Janitor(asio::any_io_executor executor, isolation::CgroupDriver& cgroups, fs::Pool& pool, const StateDirectory& states, int agent_dir);
 
     // `done` is called once nothing is left.
     void remove(EntryPtr entry, std::function<void()> done);
@@ -30,6 +32,9 @@ private:
     asio::awaitable<void> remove_until_gone(EntryPtr entry, std::function<void()> done);
     [[nodiscard]] Result<void> remove_once(Entry& entry);
 
+    [[nodiscard]] Result<void> remove_groups(Entry& entry);
+
+    isolation::CgroupDriver& cgroups_;
     fs::Pool& pool_;
     const StateDirectory& states_;
     int agent_dir_;

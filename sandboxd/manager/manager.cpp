@@ -64,7 +64,7 @@ public:
         : executor_{executor},
           config_{std::move(config)},
           parts_{std::move(parts)},
-          janitor_{executor, *parts_.pool, parts_.states, parts_.agent_dir.get()},
+          janitor_{executor, *parts_.cgroups, *parts_.pool, parts_.states, parts_.agent_dir.get()},
           tasks_{executor} {}
 
     // ---- start -------------------------------------------------------------------------------------------
@@ -351,10 +351,6 @@ private:
         entry->destroy_asked = true;
         entry->dead = true;
         entry->phase = Entry::Phase::ending;
-        if (!entry->cgroup) {
-            auto group = parts_.cgroups->open(entry->state.id.str());
-            if (group) entry->cgroup = *std::move(group);
-        }
         janitor_.remove(entry, [this, release_ids, ids = entry->state.ids] {
             if (release_ids) parts_.ids.release(ids);
         });

@@ -13,6 +13,8 @@ readonly BUILD_PACKAGES=(
 readonly RUN_PACKAGES=(btrfs-progs python3 curl)
 # The last three make the guest of tests/vm; its kernel is only downloaded, by tests/vm/kernel.py.
 readonly TEST_PACKAGES=(catch2 python3-aiohttp iproute2 shellcheck qemu-system-x86 busybox-static cpio)
+# Graders of the attack suite: what can't be installed is a skip with its reason, no failure.
+readonly GRADER_PACKAGES=(stress-ng trinity)
 readonly BENCH_PACKAGES=(bubblewrap crun runc socat)
 # What tests/workloads runs in sandboxes. PACKAGE, or PACKAGE:PROGRAM: the program may also come from elsewhere (a vendor's
 # nodejs brings npm and conflicts with the distribution's). One that can't be installed is a skipped test, not a failed run.
@@ -94,6 +96,19 @@ install_missing() {
     say "packages: installing ${missing[*]}"
     apt_get install --no-install-recommends "${missing[@]}" >&2 ||
         die "apt-get could not install: ${missing[*]}. Is there a network, and a free disk? Try: apt-get install ${missing[*]}"
+}
+
+# install_graders: those that this machine's package lists know; what is missing is skipped by its tests, with the reason.
+install_graders() {
+    local known=() name
+    for name in "${GRADER_PACKAGES[@]}"; do
+        if installed "$name" || available "$name"; then
+            known+=("$name")
+        else
+            say "note: no package $name here: the tests that use it are skipped"
+        fi
+    done
+    [ "${#known[@]}" -eq 0 ] || install_missing "${known[@]}"
 }
 
 # why_not NAME WITH...: why apt can't install NAME beside WITH; nothing when it can.

@@ -15,14 +15,14 @@ class Abuse:
     control: str                 # arguments of the probe, as root outside; "uid ..." as a user of no rights, in bounds
     says: str = "going"          # its first line inside, as a pattern; "" when it may be killed before it says anything
     ends: tuple = ("running",)   # how its exec may stand when the time is over
-    seconds: float = 0.8
+    seconds: float = 0.6
     limits: dict = dataclasses.field(default_factory=lambda: SMALL)
     shell: bool = False
     peak_mib: int = 96           # of the sandbox's own figure, which the kernel counts
 
 
 def grab(name, kind, most, says, control=3, **more):
-    return Abuse(name, f"grab {kind} {most} hold", f"grab {kind} {control}", says, ends=("running", "oom_killed"), **more)
+    return Abuse(name, f"grab {kind} {most} hold", f"grab {kind} {control}", says, ends=("running", "oom_killed"), **{"seconds": 0.5, **more})
 
 
 def storm(name, kind, workers=8, ends=("running",), **more):

@@ -16,7 +16,7 @@ from neighbour import Neighbour, disturbed
 
 ANSWER_SECONDS = 2.0
 ATTEMPTS = 3
-QUIET_SECONDS = 0.4
+QUIET_SECONDS = 0.3
 NOBODY = 64242  # a user of no rights that owns nothing on this machine: what a control runs as that must be ended by its uid
 REFUSALS = ("limit_exceeded", "unavailable", "conflict")  # an exec where there is no process left to be had may be refused, by name
 

@@ -53,8 +53,8 @@ class Lifecycle(AttackCase):
         self.install(box)
         self.few_process_numbers(box)
         # The kernel gives the numbers below 300 only once.
-        first = box.start("for i in $(seq 400); do (:); done; bash -c 'exec sh -c \"echo \\\\\\$\\\\\\$\"'")
-        host.wait_until(lambda: box.exec_info(first)["status"] == "exited", 10, "it has ended")
+        first = box.start("for i in $(seq 310); do (:); done; bash -c 'exec sh -c \"echo \\\\\\$\\\\\\$\"'")
+        host.wait_until(lambda: box.exec_info(first)["status"] == "exited", 60, "it has ended")
         number = box.output(first).decode().strip()
         bystander = box.start(f"exec ./probe take_pid {number}")
         said = host.wait_until(lambda: box.output(bystander).decode(), 60, "the number is somebody else's").strip()

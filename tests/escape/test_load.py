@@ -10,7 +10,7 @@ from case import LONG
 from inmate import Inmate
 
 TRINITY_SECONDS = 600 if LONG else 60
-STRESSOR_SECONDS = 20 if LONG else 2
+STRESSOR_SECONDS = 30 if LONG else 3
 # Stressors by class; of those that this version has. Left out: what needs a right that no sandbox has, and would only say so.
 CLASSES = {
     "cpu": "cpu matrix branch atomic", "memory": "vm brk mmap mremap memfd", "kernel memory": "pipe msg sem shm-sysv fifo", "processes": "fork vfork exec clone daemon zombie",
@@ -41,7 +41,7 @@ class Graded(AttackCase):
 
 
 class Stress(Graded):
-    """Class C: the stressors of each class, one after the other."""
+    """Class C: the stressors of each class, all of one class at the same time."""
 
     attack_class = "C"
 
@@ -53,14 +53,11 @@ def stress(stressors):
         wanted = [stressor for stressor in stressors.split() if stressor in known]
         self.assertTrue(wanted, f"stress-ng knows none of {stressors}")
         box, inmate = self.in_the_sandbox({"memory_mb": 256, "pids": 200, "disk_mb": 256, "output_mb": 4})
-        # One after the other, two workers each, in a folder of its own.
-        command = (f"mkdir -p s && exec {program} --temp-path s --oomable --timeout {STRESSOR_SECONDS} --sequential 2 --metrics-brief --with " + ",".join(wanted)
-                   if "--with" in subprocess.run([program, "--help"], capture_output=True, text=True, check=False).stdout else
-                   "mkdir -p s; " + "; ".join(f"{program} --temp-path s --oomable --timeout {STRESSOR_SECONDS} --{stressor} 2 2>&1" for stressor in wanted))
-        answer = box.exec(command, timeout_ms=1000 * (30 + 3 * len(wanted) * STRESSOR_SECONDS))
-        self.assertIn(answer["status"], ("exited", "oom_killed", "timed_out", "limit"), answer["stderr"][-500:])
+        command = f"mkdir -p s && exec {program} --temp-path s --oomable --timeout {STRESSOR_SECONDS} " + " ".join(f"--{stressor} 1" for stressor in wanted)
+        answer = box.exec(command + " 2>&1", timeout_ms=1000 * (STRESSOR_SECONDS + 60))
+        self.assertIn(answer["status"], ("exited", "oom_killed", "limit"), answer["stdout"][-500:])
         # That it did anything: the control of this case.
-        self.assertRegex(answer["stdout"] + answer["stderr"], r"dispatching hogs|successful run|stress-ng", "it did not run")
+        self.assertIn("dispatching hogs", answer["stdout"], "it did not run")
         self.assertEqual("alive\n", box.exec("echo alive")["stdout"])
         self.ends_cleanly(box, inmate)
     return test

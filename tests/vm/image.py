@@ -16,6 +16,7 @@ MODULES = ("virtio_pci", "virtio_blk", "ext4", "crc32c_generic", "crc32c_intel",
            "blake2b_generic", "btrfs", "overlay", "loop", "veth")
 PYTHON_LEFT_OUT = re.compile(r"^(test|idlelib|tkinter|turtledemo|ensurepip|lib2to3|pydoc_data|distutils|config-.*|dist-packages)$")
 DISK_BYTES = 6 << 30  # sparse; the tests' pools are files on it
+SWAP_BYTES = 256 << 20
 
 
 def programs():
@@ -24,10 +25,25 @@ def programs():
     return [path for path in found + ["/bin/sh"] if os.path.isfile(path)]
 
 
+def needed(files):
+    """Names of the libraries that these files ask for themselves, by one process for all of them."""
+    said = subprocess.run(["readelf", "-d", *files], capture_output=True, text=True, check=False).stdout
+    return set(re.findall(r"\(NEEDED\).*\[(\S+)\]", said))
+
+
 def libraries(files):
-    """Paths by which the loader finds what these programs and libraries need."""
-    said = subprocess.run(["ldd", *files], capture_output=True, text=True, check=False).stdout
-    return sorted(set(re.findall(r"(?:=> |^\s+)(/\S+) \(0x", said, re.MULTILINE)))
+    """Paths by which the loader finds what these programs, and then those libraries, need."""
+    said = subprocess.run(["/sbin/ldconfig", "-p"], capture_output=True, text=True, check=True).stdout
+    places = {}
+    for name, path in re.findall(r"^\s+(\S+) \(.*x86-64.*\) => (\S+)$", said, re.MULTILINE):
+        places.setdefault(name, path)
+    found, waiting = set(), needed(files)
+    while waiting:
+        paths = {places[name] for name in waiting if name in places} - found
+        found |= paths
+        waiting = needed(sorted(paths)) if paths else set()
+    # Programs name the loader itself, by its whole path.
+    return sorted(found | {"/lib64/ld-linux-x86-64.so.2"}) if found else []
 
 
 def is_dynamic_elf(path):
@@ -116,7 +132,7 @@ def fill_root(tree, build_programs):
 def busybox():
     """Path of a busybox that needs no library, or None."""
     found = shutil.which("busybox")
-    return found if found and not libraries([found]) else None
+    return found if found and not needed([found]) else None
 
 
 def make_disk(tree, path):
@@ -125,6 +141,13 @@ def make_disk(tree, path):
     # No root, no mount, no loop device: the file system is written into the file.
     subprocess.run(["mke2fs", "-q", "-t", "ext4", "-E", "lazy_itable_init=1,lazy_journal_init=1,root_owner=0:0", "-d", tree.root, path],
                    check=True)
+
+
+def make_swap(path):
+    with open(path, "wb") as swap:
+        swap.truncate(SWAP_BYTES)
+    os.chmod(path, 0o600)
+    subprocess.run(["mkswap", path], stdout=subprocess.DEVNULL, check=True)
 
 
 def make_initramfs(folder, modules, path):

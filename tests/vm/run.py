@@ -46,7 +46,7 @@ def missing_here():
     if platform.machine() != "x86_64":
         return f"the guest is x86-64 and this machine is {platform.machine()}"
     for program, package in (("qemu-system-x86_64", "qemu-system-x86"), ("cpio", "cpio"), ("mke2fs", "e2fsprogs"),
-                             ("dpkg-deb", "dpkg"), ("setpriv", "util-linux"), ("ldd", "libc-bin"), ("strip", "binutils")):
+                             ("dpkg-deb", "dpkg"), ("setpriv", "util-linux"), ("mkswap", "util-linux"), ("strip", "binutils")):
         if shutil.which(program) is None:
             return f"{program} is not installed (package {package})"
     if image.busybox() is None:
@@ -102,6 +102,7 @@ class Guest:
         tree.text("/guest/init", str(HERE / "guest/init.sh"))
         image.fill_root(tree, build_programs(plan, bin_dir))
         image.make_disk(tree, self.folder / "disk")
+        image.make_swap(self.folder / "swap")
         shutil.rmtree(tree.root)
         image.make_initramfs(self.folder / "initramfs", linux.closure(image.MODULES), self.folder / "initrd")
         self.linux = linux
@@ -111,9 +112,11 @@ class Guest:
         # max: all that TCG can do, RDRAND among it, so that nothing waits for entropy.
         command = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", self.options.memory, "-nodefaults",
                    "-display", "none", "-no-reboot", "-kernel", str(self.linux.image), "-initrd", str(self.folder / "initrd"),
-                   "-drive", f"file={self.folder / 'disk'},format=raw,if=virtio,cache=unsafe,discard=unmap"]
+                   "-drive", f"file={self.folder / 'disk'},format=raw,if=virtio,cache=unsafe,discard=unmap",
+                   "-drive", f"file={self.folder / 'swap'},format=raw,if=virtio,cache=unsafe"]
         command += ["-serial", "mon:stdio" if shell else f"file:{self.console}", "-serial", f"file:{self.results}"]
-        words = "console=ttyS0 panic=-1 oops=panic random.trust_cpu=on cgroup_no_v1=all quiet loglevel=5"
+        # no_timer_check: on a busy host the emulated timer is late, and the kernel takes that for broken hardware.
+        words = "console=ttyS0 panic=-1 oops=panic random.trust_cpu=on no_timer_check cgroup_no_v1=all quiet loglevel=5"
         command += ["-append", words + (" sandboxd.shell" if shell else "")]
         # Dies with us, however we end.
         return ["setpriv", "--pdeathsig", "KILL", *command]

@@ -11,6 +11,19 @@ class Tracing(Workload):
         self.control("strace", "-o", "/dev/null", "true")
         self.refused(self.box(), "strace -o trace true", "ptrace", "Operation not permitted")
 
+    def test_strace_under_the_profile_debug_which_is_what_the_refusal_advises(self):
+        self.need("strace")
+        box = self.box()
+        denials = box.exec("strace -o trace true")["denials"]
+        hints = {denial["what"]: denial["hint"] for denial in denials if denial["kind"] == "syscall" and "ptrace" in denial["what"]}
+        self.assertIn("ptrace(PTRACE_TRACEME)", hints)
+        self.assertEqual(["create the sandbox with profile \"debug\""], sorted(set(hints.values())))
+        box = self.box(profile="debug")
+        self.ok(box, "strace -f -o trace sh -c 'echo $((6 * 7)) > answer'")
+        trace = box.read("trace").decode()
+        self.assertRegex(trace, r'openat\(AT_FDCWD, "answer", O_WRONLY\|O_CREAT\|O_TRUNC, 0666\)\s+= \d+')
+        self.assertIn('write(1, "42\\n", 3)', trace)
+
     def test_gdb_like_memory_reads(self):
         code = ("import ctypes, os\nlibc = ctypes.CDLL(None, use_errno=True)\n"
                 "class V(ctypes.Structure): _fields_ = [('b', ctypes.c_void_p), ('n', ctypes.c_size_t)]\n"

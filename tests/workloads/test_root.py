@@ -47,6 +47,13 @@ class Root(Workload):
         self.assertEqual("1:1\n", self.as_root(box, "su daemon -s /bin/sh -c 'echo $(id -u):$(id -g)'"))
         self.assertEqual("1000 1000\n", self.as_root(box, "setpriv --reuid 1000 --regid 1000 --clear-groups sh -c 'echo $(id -u) $(id -G)'"))
 
+    def test_a_user_runs_commands_by_sudo(self):
+        box = self.box()
+        self.assertEqual("0 1000\n", self.ok(box, "echo $(sudo id -u) $(id -u)"))
+        self.ok(box, "echo hello | sudo tee /etc/motd > /dev/null && sudo chown 7:8 /etc/motd")
+        self.assertEqual("7:8 hello\n", self.ok(box, "stat -c %u:%g /etc/motd | tr '\\n' ' '; sudo cat /etc/motd"))
+        self.assertEqual(5, box.exec("sudo sh -c 'exit 5'")["exit_code"])
+
     def test_nobody_is_an_id_that_nobody_can_take(self):
         """65534 is what the kernel shows for ids without a name here, PID 1's among them: it stays unmapped."""
         self.refused(self.box(), "su nobody -s /bin/sh -c id", "Invalid argument", user="root")

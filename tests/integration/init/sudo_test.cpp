@@ -168,14 +168,25 @@ def lingering():
     except BlockingIOError: pass
     keep.append(b)
     return a
+def send_lingering(count):
+    # The message has to hold the last reference: a child sends it and exits, which never lingers.
+    a = lingering()
+    ready, go = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.read(ready, 1)
+            socket.send_fds(knock(), [b'x'], [a.fileno()] * count)
+        finally: os._exit(0)
+    a.close()
+    os.write(go, b'g')
+    os.waitpid(pid, 0); os.close(ready); os.close(go)
 keep = []
 for i in range(40):
     try:
         s = knock()
         if i % 4 == 0: s.send(os.urandom(1 + i * 100))
-        if i % 4 == 1:
-            a = lingering()
-            socket.send_fds(s, [b'x'], [a.fileno()] * (1 + i % 5)); a.close()
+        if i % 4 == 1: send_lingering(1 + i % 5)
         if i % 4 == 2: s.send(struct.pack('<III', 0x31525853, 0, 0) + b'\xff' * 60)
     except (BrokenPipeError, BlockingIOError, TimeoutError): pass
     if i % 3: s.close()

@@ -47,6 +47,23 @@ TEST_CASE("a program's output, end and figures are the answer") {
     CHECK(bench.exec().request.env.at(0) == std::pair<std::string, std::string>{"A", "b"});
 }
 
+TEST_CASE("what a program was refused is in its answer, with the rule and what allows it") {
+    Bench bench;
+    bench.sandbox->on_exec = [](FakeExec& exec) {
+        exec.refused.list = {{"syscall", "ptrace(PTRACE_ATTACH)", "seccomp:default", "create the sandbox with profile \"debug\"", 3}};
+        exec.refused.others = 5;
+        exec.exit();
+    };
+    FakeExchange exchange{bench.io, bench.engine};
+    exchange.start("POST " + kExecPath, R"({"argv":["gdb"]})");
+    REQUIRE(exchange.ok());
+    const nlohmann::json answer = exchange.json();
+    REQUIRE(answer["denials"].size() == 1);
+    CHECK(answer["denials"][0] == nlohmann::json{{"kind", "syscall"}, {"what", "ptrace(PTRACE_ATTACH)"}, {"rule", "seccomp:default"},
+                                                 {"hint", "create the sandbox with profile \"debug\""}, {"count", 3}});
+    CHECK(answer["denials_unlisted"] == 5);
+}
+
 TEST_CASE("a shell line runs under bash, as the user asked for") {
     Bench bench;
     bench.sandbox->on_exec = [](FakeExec& exec) { exec.exit(); };

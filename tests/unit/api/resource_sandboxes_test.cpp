@@ -110,6 +110,12 @@ TEST_CASE("the tenant's ceilings bound what is asked, and its defaults where the
     CHECK(refused.detail("limit") == "memory_mb");
     CHECK(refused.detail("asked") == 257);
     CHECK(refused.detail("allowed") == 256);
+    refused = bench.send("POST /v1/sandboxes", json{{"profile", "debug"}});
+    CHECK(refused.code() == "limit_exceeded");
+    CHECK(refused.detail("allowed") == "default");
+    refused = bench.send("POST /v1/sandboxes", json{{"profile", "open"}});
+    CHECK(refused.code() == "invalid_argument");
+    CHECK(refused.detail("field") == "profile");
     refused = bench.send("POST /v1/sandboxes", json{{"timeout_s", 61}});
     CHECK(refused.code() == "limit_exceeded");
     CHECK(refused.detail("allowed") == 60);
@@ -118,6 +124,10 @@ TEST_CASE("the tenant's ceilings bound what is asked, and its defaults where the
     CHECK(bench.engine.asked.at(0).limits.memory_bytes == 256U << 20);
     CHECK(bench.engine.asked.at(0).timeout_s == 60);
     CHECK_FALSE(bench.engine.asked.at(0).allow_root);
+    CHECK(bench.engine.asked.at(0).profile == policies::Profile::standard);
+    ceiling.profile = policies::Profile::strict;
+    REQUIRE(bench.ask("POST /v1/sandboxes").status == 201);
+    CHECK(bench.engine.asked.at(1).profile == policies::Profile::strict);
 }
 
 TEST_CASE("an unknown template is refused with those that exist") {

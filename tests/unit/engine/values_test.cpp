@@ -241,6 +241,7 @@ TEST_CASE("an exec is planned with the sandbox's env over the defaults and its o
     ledger::SandboxRecord sandbox;
     sandbox.env = {{"LANG", "de_DE"}, {"B", "sandbox"}};
     sandbox.limits.cpu_milli = 2500;
+    sandbox.limits.memory_bytes = 768ULL << 20;
     ExecRequest request;
     request.argv = {"a", "b"};
     request.env = {{"B", "exec"}};
@@ -251,7 +252,9 @@ TEST_CASE("an exec is planned with the sandbox's env over the defaults and its o
     REQUIRE(has("LANG=de_DE"));
     REQUIRE(has("B=exec"));
     REQUIRE_FALSE(has("B=sandbox"));
+    REQUIRE(plan->env.find(":/run/sandboxd/bin" + std::string{'\0'}) != std::string::npos);
     REQUIRE(has("OMP_NUM_THREADS=3"));
+    REQUIRE(has("JAVA_TOOL_OPTIONS=-Xmx384m"));
     REQUIRE_FALSE(has("TERM=xterm-256color"));
     REQUIRE(plan->cwd == "/home/user/sub");
     REQUIRE(plan->message().exec == 7);

@@ -17,6 +17,7 @@ bool operator==(const KeyRecord& a, const KeyRecord& b) {
 bool operator==(const SandboxRecord& a, const SandboxRecord& b) {
     return a.id == b.id && a.tenant == b.tenant && a.template_name == b.template_name &&
            a.limits == b.limits && a.network == b.network && a.allow_root == b.allow_root &&
+           a.profile == b.profile &&
            a.env == b.env && a.metadata == b.metadata && a.timeout_s == b.timeout_s &&
            a.on_timeout == b.on_timeout && a.created == b.created && a.last_used == b.last_used &&
            a.provisional == b.provisional && a.paused == b.paused && a.ended == b.ended &&
@@ -28,7 +29,7 @@ bool operator==(const ExecRecord& a, const ExecRecord& b) {
            a.output_limit == b.output_limit && a.on_output_limit == b.on_output_limit &&
            a.started == b.started && a.ended == b.ended && a.status == b.status &&
            a.exit_code == b.exit_code && a.signal == b.signal &&
-           a.out_dropped == b.out_dropped && a.err_dropped == b.err_dropped;
+           a.out_dropped == b.out_dropped && a.err_dropped == b.err_dropped && a.denials == b.denials;
 }
 bool operator==(const IdempotencyRecord& a, const IdempotencyRecord& b) {
     return a.tenant == b.tenant && a.key == b.key &&
@@ -77,6 +78,7 @@ SandboxRecord full_sandbox(const std::string& id) {
     s.limits = {kU32, kU64, kU64 - 1, 12345, kU64 / 2 + 7};
     s.network = "allow:example.org";
     s.allow_root = false;
+    s.profile = policies::Profile::debug;
     s.env = {{"PATH", "/bin"},
              {"EMPTY", ""},
              {"", "no name"},
@@ -96,6 +98,7 @@ SandboxRecord full_sandbox(const std::string& id) {
 
 ExecRecord full_exec(const std::string& sandbox, std::uint64_t exec) {
     ExecRecord e;
+    e.denials = {{{"mount", "mount", "seccomp:default", "no profile allows it: \"why\"", kU64}}, 7};
     e.sandbox = SandboxId::trusted(sandbox);
     e.number = exec;
     e.command = std::string("python3 -c '\xff\0'", 16);

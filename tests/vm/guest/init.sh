@@ -13,6 +13,7 @@ mount -t tmpfs -o nosuid,nodev tmpfs /dev/shm
 mount -t tmpfs -o nosuid,nodev,mode=755 tmpfs /run
 mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate cgroup2 /sys/fs/cgroup
 mount --make-rshared /
+swapon /dev/vdb
 busybox ip link set lo up
 busybox hostname guest
 echo "+cpu +io +memory +pids" >/sys/fs/cgroup/cgroup.subtree_control

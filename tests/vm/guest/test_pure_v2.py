@@ -75,6 +75,20 @@ class Limits(DaemonCase):
         self.assertLessEqual(answer["usage"]["memory_peak_bytes"], (64 + 2) << 20)
         self.assertEqual("alive\n", box.exec("echo alive")["stdout"])
 
+    def test_swap_is_no_place_to_hide_in(self):
+        hungry = "b = bytearray(100 << 20); print('held')"
+        # The control: a group with the same limit and swap holds it all.
+        group = TOP / "control"
+        group.mkdir()
+        self.addCleanup(group.rmdir)
+        (group / "memory.max").write_text(str(64 << 20))
+        held = subprocess.run(["bash", "-c", f"echo 0 > {group}/cgroup.procs; exec python3 -c \"$1\"", "-", hungry],
+                              capture_output=True, text=True, check=False)
+        self.assertEqual("held\n", held.stdout, "this machine has no swap")
+        box = self.box(limits={"memory_mb": 64})
+        self.assertEqual("oom_killed", box.exec(argv=["python3", "-c", hungry])["status"])
+        self.assertEqual(0, int((folder_of(self.daemon, box) / "work/memory.swap.current").read_text()))
+
     def test_a_fork_bomb_meets_the_limit_and_can_be_looked_at_and_killed(self):
         box = self.box(limits={"pids": 40, "memory_mb": 128})
         exec_id = box.start("bomb() { bomb | bomb & }; bomb; sleep 600")
