@@ -90,8 +90,9 @@ Result<std::string> fingerprint_of(const std::string& key_or_file) {
     auto fingerprint = pem ? fingerprint_of_pem(*pem) : Result<std::string>{pem.error()};
     if (fingerprint) return fingerprint;
     return Error{Errc::invalid_argument, "--verify",
-                 key_or_file + ": expected sha256: and 64 hex digits, or a file with a public "
-                               "Ed25519 key in PEM (" +
+                 key_or_file +
+                     ": expected sha256: and 64 hex digits, or a file with a public "
+                     "Ed25519 key in PEM (" +
                      fingerprint.error().message() + ")"};
 }
 

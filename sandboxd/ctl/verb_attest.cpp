@@ -58,7 +58,8 @@ std::string table_of(const json& document, Palette palette) {
 
 std::string summary_of(const json& document, const json& answer, bool trusted, Palette palette) {
     const std::string verdict = text_of(document, "verdict");
-    std::string out = "\nverdict    " + paint(printable(verdict), colour_of(verdict), palette) + '\n';
+    std::string out =
+        "\nverdict    " + paint(printable(verdict), colour_of(verdict), palette) + '\n';
     const auto line = [&](std::string title, const std::string& text) {
         title.resize(11, ' ');
         out += title + printable(text) + '\n';
@@ -68,9 +69,10 @@ std::string summary_of(const json& document, const json& answer, bool trusted, P
                    text_of(document, "kernel") + " " + text_of(document, "machine"));
     line("signature", "valid, key " + text_of(answer, "fingerprint"));
     if (!trusted)
-        out += paint("           that key came with the answer: compare it with one that you trust "
-                     "(--verify)\n",
-                     Colour::dim, palette);
+        out += paint(
+            "           that key came with the answer: compare it with one that you trust "
+            "(--verify)\n",
+            Colour::dim, palette);
     return out;
 }
 

@@ -33,7 +33,8 @@ Check examine_walls(ApiClient& api) {
                 "the daemon's log says why; sandboxctl attest --fresh tries again"};
     const json payload = json::parse(text_of(*answer, "payload"), nullptr, false);
     if (text_of(payload, "verdict") == "holds")
-        return {"daemon.walls", Severity::ok, "all that are needed hold, tested " + text_of(payload, "tested_at"), ""};
+        return {"daemon.walls", Severity::ok,
+                "all that are needed hold, tested " + text_of(payload, "tested_at"), ""};
     std::string broken;
     const json walls = payload.is_object() ? payload.value("walls", json::array()) : json::array();
     for (const json& wall : walls) {

@@ -36,8 +36,8 @@ Check check_memory(const Host& host) {
     return {"host.memory", Severity::ok, finding, ""};
 }
 
-// Host-wide: all sandboxes together, and the host, share them. `each`: what a sandbox with the default
-// limits may use, where a limit of its own says so.
+// Host-wide: all sandboxes together, and the host, share them. `each`: what a sandbox with the
+// default limits may use, where a limit of its own says so.
 struct Quota {
     const char* path;
     const char* name;

@@ -24,7 +24,9 @@ Check check_core_pattern(const Host& host) {
 bool forgets(const Host& host, const std::string& device) {
     if (device.starts_with("/dev/zram")) return true;  // memory
     if (!device.starts_with("/dev/dm-")) return false;
-    return host.read("/sys/block/" + device.substr(5) + "/dm/uuid").value_or("").starts_with("CRYPT-");
+    return host.read("/sys/block/" + device.substr(5) + "/dm/uuid")
+        .value_or("")
+        .starts_with("CRYPT-");
 }
 
 Check check_swap(const Host& host) {

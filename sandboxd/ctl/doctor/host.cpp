@@ -51,13 +51,16 @@ bool Host::has_file_system(const std::string& name) const {
 }
 
 bool Host::has_module(const std::string& name) const {
-    const std::string text = read("/lib/modules/" + probes_.kernel_release + "/modules.builtin").value_or("");
+    const std::string text =
+        read("/lib/modules/" + probes_.kernel_release + "/modules.builtin").value_or("");
     return text.find('/' + name + ".ko") != std::string::npos || has_loadable_module(name);
 }
 
 bool Host::has_loadable_module(const std::string& name) const {
-    const std::string text = read("/lib/modules/" + probes_.kernel_release + "/modules.dep").value_or("");
-    // At the begin of a line, not among what another one needs; compressed ones have another ending behind it.
+    const std::string text =
+        read("/lib/modules/" + probes_.kernel_release + "/modules.dep").value_or("");
+    // At the begin of a line, not among what another one needs; compressed ones have another ending
+    // behind it.
     const std::string wanted = '/' + name + ".ko";
     std::istringstream lines{text};
     for (std::string line; std::getline(lines, line);) {

@@ -10,13 +10,23 @@ namespace {
 
 // What the kernel loads for anybody who asks for a socket, a tunnel or a file system, and that
 // exploits of 2025 and 2026 began with.
-constexpr std::array kDoors{
-    "algif_aead", "algif_skcipher", "algif_hash", "algif_rng", "af_alg", "esp4",     "esp6",
-    "espintcp",   "rxrpc",          "sctp",       "rds",       "tipc",   "vsock",    "vmw_vsock_virtio_transport",
-    "af_key",     "act_pedit",      "cifs",       "n_gsm",     "nfc",    "can",      "ax25",
-    "appletalk",  "x25",            "dccp",       "smc",       "qrtr",   "pppoe",    "l2tp_ip"};
+constexpr std::array kDoors{"algif_aead", "algif_skcipher",
+                            "algif_hash", "algif_rng",
+                            "af_alg",     "esp4",
+                            "esp6",       "espintcp",
+                            "rxrpc",      "sctp",
+                            "rds",        "tipc",
+                            "vsock",      "vmw_vsock_virtio_transport",
+                            "af_key",     "act_pedit",
+                            "cifs",       "n_gsm",
+                            "nfc",        "can",
+                            "ax25",       "appletalk",
+                            "x25",        "dccp",
+                            "smc",        "qrtr",
+                            "pppoe",      "l2tp_ip"};
 // The same, as /proc/net/protocols names what is in the kernel now.
-constexpr std::array kProtocols{"ALG", "RXRPC", "SCTP", "RDS", "TIPC", "AF_VSOCK", "KEY", "CAN_RAW", "NFC", "SMC", "QIPCRTR", "AX25", "X25"};
+constexpr std::array kProtocols{"ALG",     "RXRPC", "SCTP", "RDS",     "TIPC", "AF_VSOCK", "KEY",
+                                "CAN_RAW", "NFC",   "SMC",  "QIPCRTR", "AX25", "X25"};
 
 bool is_closed(const std::string& rules, const std::string& module) {
     // "install NAME /bin/false" keeps the kernel from loading it; a blacklist line does so for

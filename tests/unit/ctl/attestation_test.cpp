@@ -19,8 +19,9 @@ namespace {
 class Signer {
 public:
     explicit Signer(const char* type = "ED25519") {
-        key_ = type == std::string_view{"ED25519"} ? ::EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")
-                                                   : ::EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
+        key_ = type == std::string_view{"ED25519"}
+                   ? ::EVP_PKEY_Q_keygen(nullptr, nullptr, "ED25519")
+                   : ::EVP_PKEY_Q_keygen(nullptr, nullptr, "EC", "P-256");
         BIO* const bio = ::BIO_new(::BIO_s_mem());
         ::PEM_write_bio_PUBKEY(bio, key_);
         char* data = nullptr;
@@ -41,7 +42,9 @@ public:
                          reinterpret_cast<const unsigned char*>(payload.data()), payload.size());
         ::EVP_MD_CTX_free(context);
         auto fingerprint = fingerprint_of_pem(pem);
-        return {{"payload", payload}, {"signature", to_base64(signature)}, {"public_key", pem},
+        return {{"payload", payload},
+                {"signature", to_base64(signature)},
+                {"public_key", pem},
                 {"fingerprint", fingerprint ? *fingerprint : ""}};
     }
 
@@ -53,7 +56,8 @@ private:
 
 const std::string kPayload = R"({"nonce":"n","type":"sandboxd/attestation/1","verdict":"holds"})";
 
-std::string complaint(const json& answer, const std::string& nonce = "n", const std::string& trusted = "") {
+std::string complaint(const json& answer, const std::string& nonce = "n",
+                      const std::string& trusted = "") {
     auto checked = check_attestation(answer, nonce, trusted);
     return checked ? "" : checked.error().message();
 }
@@ -78,7 +82,8 @@ TEST_CASE("what was changed, signed by another, or sent again is refused") {
     CHECK(complaint(changed).find("was changed") != std::string::npos);
 
     json resigned = other.answer(kPayload);
-    CHECK(complaint(resigned, "n", *fingerprint_of_pem(signer.pem)).find("not by") != std::string::npos);
+    CHECK(complaint(resigned, "n", *fingerprint_of_pem(signer.pem)).find("not by") !=
+          std::string::npos);
     json swapped = answer;  // another's signature under this key
     swapped["signature"] = resigned["signature"];
     CHECK(complaint(swapped).find("was changed") != std::string::npos);
@@ -87,8 +92,10 @@ TEST_CASE("what was changed, signed by another, or sent again is refused") {
     CHECK(complaint(dressed).find("fingerprint") != std::string::npos);
 
     CHECK(complaint(answer, "m").find("nonce") != std::string::npos);
-    CHECK(complaint(signer.answer(R"({"nonce":"n","type":"else"})")).find("not one that this program knows") != std::string::npos);
-    CHECK(complaint(signer.answer("no json")).find("not one that this program knows") != std::string::npos);
+    CHECK(complaint(signer.answer(R"({"nonce":"n","type":"else"})"))
+              .find("not one that this program knows") != std::string::npos);
+    CHECK(complaint(signer.answer("no json")).find("not one that this program knows") !=
+          std::string::npos);
     for (const char* part : {"payload", "signature", "public_key", "fingerprint"}) {
         INFO(part);
         json lacking = answer;
@@ -101,7 +108,8 @@ TEST_CASE("a key is given as a fingerprint or as a file with an Ed25519 key") {
     const Signer signer;
     const std::string fingerprint = *fingerprint_of_pem(signer.pem);
     CHECK(*fingerprint_of(fingerprint) == fingerprint);
-    const std::string path = (std::filesystem::temp_directory_path() / "attestation-test.pem").string();
+    const std::string path =
+        (std::filesystem::temp_directory_path() / "attestation-test.pem").string();
     std::ofstream{path} << signer.pem;
     CHECK(*fingerprint_of(path) == fingerprint);
     std::ofstream{path} << Signer{"EC"}.pem;
