@@ -45,6 +45,12 @@ Result<std::array<isolation::SeccompFilters, policies::kProfiles>> compile_profi
 
 enum class Listing { listed, unlisted };
 
+// What ids of the contract look like; a name that doesn't must not become one by which things are removed.
+bool looks_like_an_id(const std::string& name) {
+    const auto plain = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9'); };
+    return name.size() >= 8 && name.size() <= 40 && std::all_of(name.begin(), name.end(), plain);
+}
+
 class ManagerImpl final : public Manager {
 public:
     struct Parts {
@@ -82,9 +88,14 @@ public:
         strays.insert(volumes.begin(), volumes.end());
         for (const std::string& file : found.unreadable) {
             const std::string name = file.substr(0, file.find('.'));
+            Result<void> removed = Error{Errc::invalid_argument, "state file", "no sandbox's name"};
+            if (looks_like_an_id(name)) removed = sys::unlinkat(AT_FDCWD, (config_.state_dir + "/sandboxes/" + file).c_str());
+            if (!removed) {  // no sandbox's, or no file: somebody put it there, and it is in nobody's way
+                log::warn("ignoring something strange among the state files", {{"file", file}, {"error", removed.error()}});
+                continue;
+            }
             log::warn("removing a state file that can't be read", {{"file", file}});
             strays.insert(name);
-            SBX_CHECK(sys::unlinkat(AT_FDCWD, (config_.state_dir + "/sandboxes/" + file).c_str()));
         }
         for (const std::string& name : strays) {
             if (known.contains(name)) continue;

@@ -91,7 +91,9 @@ Result<StateDirectory::Found> StateDirectory::read_all() const {
     while (const dirent* entry = ::readdir(dir.get())) {
         const std::string name = entry->d_name;
         if (name == "." || name == "..") continue;
-        auto text = sys::read_file(path_ + "/" + name, 64 * 1024);
+        // A FIFO would hold up the start for ever, a link lead away.
+        const bool plain = entry->d_type == DT_REG || entry->d_type == DT_UNKNOWN;
+        auto text = plain ? sys::read_file(path_ + "/" + name, 64 * 1024) : Result<std::string>{Error{Errc::invalid_argument, "state file", name}};
         auto state = text ? parse_state(*text) : Result<SandboxState>{std::move(text).error()};
         if (state && name == state->id.str() + ".json") {
             out.states.push_back(*std::move(state));

@@ -12,7 +12,7 @@ import host
 from abuses import ABUSES
 from attack import AttackCase, daemon, outside, probe_binary, scratch
 from inmate import Inmate
-from neighbour import Neighbour, disturbed
+from neighbour import FLOOR_MS, Neighbour, disturbed
 
 ANSWER_SECONDS = 2.0
 ATTEMPTS = 3
@@ -65,13 +65,14 @@ class Abuses(AttackCase):
         cls.oracle.settle()
 
     def abuse(self, case):
-        attempts = []
-        for _ in range(ATTEMPTS):
+        attempts = [self.attempt(case)]
+        # A disturbance that the abuse makes is there each time; others who use the machine make theirs now and then. Where the
+        # neighbour is late at rest already, they are there now: twice as many tries.
+        while attempts[-1].complaints():
+            most = ATTEMPTS * (2 if attempts[-1].quiet > FLOOR_MS / 2 else 1)
+            if len(attempts) >= most:
+                self.fail(f"in each of {len(attempts)} attempts: " + "; ".join(attempts[-1].complaints()))
             attempts.append(self.attempt(case))
-            if not attempts[-1].complaints():
-                break
-        else:
-            self.fail("in each of %d attempts: %s" % (ATTEMPTS, "; ".join(attempts[-1].complaints())))
         self.assertTrue(self.oracle.can_create(), "O7: no new sandbox")
 
     def attempt(self, case):
