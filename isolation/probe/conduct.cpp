@@ -116,12 +116,12 @@ const char* try_memory(AgentTalk& talk, const Conduct& what, int files, Reports&
     int status = 0;
     if (const char* failed = talk.ended(exec.exec, kind, status)) return failed;
     ::close(started.out);
-    char observed[64];
+    char observed[80];
     const bool killed = kind == agent::ExitKind::signaled && status == SIGKILL;
     if (killed) {
-        (void)::snprintf(observed, sizeof observed, "ended by the kernel below %lu MiB", 2 * what.memory_bytes >> 20);
+        (void)::snprintf(observed, sizeof observed, "SIGKILL on the way to %lu MiB, the limit is %lu", 2 * what.memory_bytes >> 20, what.memory_bytes >> 20);
     } else {
-        (void)::snprintf(observed, sizeof observed, "used %lu MiB and ended with %d", 2 * what.memory_bytes >> 20, status);
+        (void)::snprintf(observed, sizeof observed, "no SIGKILL on the way to %lu MiB, ended with %d", 2 * what.memory_bytes >> 20, status);
     }
     reports.put(Wall::memory_limit, killed ? WallStatus::holds : WallStatus::broken, observed);
     return talk.forget(exec.exec);

@@ -11,7 +11,7 @@ namespace sandboxd::probe {
 
 namespace {
 
-// Appends "what, what"; what does not fit is cut.
+// Appends "what, what"; what does not fit is cut, and shows that it is.
 void append(char* text, const char* format, va_list arguments) {
     char piece[isolation::kMaxObserved + 1];
     (void)::vsnprintf(piece, sizeof piece, format, arguments);
@@ -19,7 +19,9 @@ void append(char* text, const char* format, va_list arguments) {
         if (*c < ' ' || *c > '~') *c = '?';
     }
     const std::size_t used = ::strlen(text);
-    (void)::snprintf(text + used, isolation::kMaxObserved + 1 - used, "%s%s", used == 0 ? "" : ", ", piece);
+    const std::size_t room = isolation::kMaxObserved + 1 - used;
+    const int wanted = ::snprintf(text + used, room, "%s%s", used == 0 ? "" : ", ", piece);
+    if (wanted >= 0 && static_cast<std::size_t>(wanted) >= room) ::memcpy(text + isolation::kMaxObserved - 3, "...", 3);
 }
 
 const char* name_of(int error) {

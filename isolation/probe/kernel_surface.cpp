@@ -60,9 +60,11 @@ void other_namespaces(Finding& finding, const Limits&) {
                                         {"ipc", CLONE_NEWIPC}, {"uts", CLONE_NEWUTS}, {"cgroup", CLONE_NEWCGROUP}};
     for (const NamespaceFlag& each : kFlags) {
         finding.attempt(each.name, try_unshare(each.flag), {EPERM, ENOSYS});
-        finding.attempt(each.name, try_clone(each.flag), {EPERM, ENOSYS});
+        Finding by_clone;
+        by_clone.attempt(each.name, try_clone(each.flag), {EPERM, ENOSYS});
+        if (by_clone.status() == WallStatus::broken) finding.bad("clone: %s", by_clone.observed());
     }
-    finding.attempt("time", try_unshare(CLONE_NEWTIME), {EPERM, ENOSYS});
+    finding.attempt("time", try_unshare(CLONE_NEWTIME), {EPERM, ENOSYS});  // clone(2) has no flag for it
     finding.attempt("setns", ::setns(-1, 0), {EPERM, ENOSYS});
 }
 

@@ -180,7 +180,7 @@ void landlock(Finding& finding, const Limits&) {
     const int left = WIFEXITED(status) ? WEXITSTATUS(status) : 99;
     if (left > kMost) return finding.absent("this kernel or the filter has no Landlock");
     if (left == kMost) return finding.absent("no Landlock rules on programs in jails");
-    finding.good("%d Landlock domains", kMost - left);
+    finding.good("domains in force: %d", kMost - left);
 }
 
 }  // namespace

@@ -131,11 +131,8 @@ private:
         std::erase_if(broken, [&](const std::string& name) {
             return std::find(config_.accepted.begin(), config_.accepted.end(), name) != config_.accepted.end();
         });
-        if (broken.empty()) {
-            config_.refuse_creates(std::nullopt);
-            log::info("self-test made", {{"ms", result_->took.count()}, {"walls", static_cast<std::int64_t>(result_->walls.size())}});
-            return;
-        }
+        log::info("self-test made", {{"ms", result_->took.count()}, {"refuses_creates", !broken.empty()}});
+        if (broken.empty()) return config_.refuse_creates(std::nullopt);
         config_.refuse_creates(Error{Errc::unavailable, "self-test",
                                       "these walls do not hold on this node: " + join(broken) +
                                           "; GET /v1/attest says what was seen, docs/security.md what to do"}

@@ -54,10 +54,15 @@ Checks examine_daemon(const Session& session) {
     request.path = "/readyz";
     request.patience = std::chrono::seconds{5};
     auto ready = api.call(request);
-    if (!ready && ready.error().is(Errc::unavailable)) {
+    // A daemon that answers says why with facts; one that does not has none.
+    if (!ready && ready.error().is(Errc::unavailable) && ready.error().facts().empty()) {
         return {{"daemon.ready", Severity::info, ready.error().message(), ""}};
     }
-    if (!ready) return {refused("daemon.ready", ready.error()), examine_walls(api)};
+    if (!ready) {
+        return {{"daemon.ready", Severity::warn, ready.error().message(),
+                 "sandboxctl uncordon, or look at daemon.walls and at the daemon's log"},
+                examine_walls(api)};
+    }
     Checks checks{{"daemon.ready", Severity::ok, at, ""}};
     checks.push_back(examine_walls(api));
     request.path = "/v1/admin/node";

@@ -31,9 +31,13 @@ public:
         config.instance = "attest" + std::to_string(::getpid());
         config.init_binary = *sys::open(SANDBOX_INIT, O_PATH);
         config.seccomp_profile = std::move(profile);
+        config.seccomp_strict = std::string{embedded_seccomp_strict()};
+        config.seccomp_debug = std::string{embedded_seccomp_debug()};
         config.pool_bytes = 1ULL << 30;
         config.sandboxes_max = 1;
-        manager = *run(manager::Manager::start(context_.get_executor(), std::move(config)));
+        auto started = run(manager::Manager::start(context_.get_executor(), std::move(config)));
+        REQUIRE(started);
+        manager = *std::move(started);
     }
     ~Node() {
         CHECK(run(manager->destroy_all(soon())));

@@ -87,6 +87,7 @@ Answer Client::reply() {
     for (;;) {
         Answer answer = receive();
         if (answer.header.request == request_) return answer;
+        if (answer.header.type == agent::Type::exec_refusals) continue;
         REQUIRE(answer.header.type == agent::Type::exec_exited);
         events_.push_back(std::move(answer));
     }
@@ -126,6 +127,7 @@ agent::ExecState Client::exited(std::uint64_t exec) {
             return state;
         }
         Answer answer = receive();
+        if (answer.header.type == agent::Type::exec_refusals) continue;
         REQUIRE(answer.header.type == agent::Type::exec_exited);
         events_.push_back(std::move(answer));
     }
