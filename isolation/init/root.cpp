@@ -162,8 +162,13 @@ int proc(JailState& jail) {
     const int mount = new_mount("proc", options, 1, kInert);
     if (mount < 0 || attach_below(jail.new_root, "proc", mount) != 0) return -1;
     jail.user_sysctls = open_below(mount, "sys/user", O_PATH | O_DIRECTORY);
+    // Every port is anybody's (ip_unprivileged_port_start, ip(7)): the network is the sandbox's alone, and belongs to a
+    // namespace over which no program of the workload has a capability, root's CAP_NET_BIND_SERVICE included. Now, since
+    // /proc/sys is read-only later. ENOENT: a kernel without IPv4.
+    const int ports = write_file(mount, "sys/net/ipv4/ip_unprivileged_port_start", "0");
+    const bool failed = jail.user_sysctls < 0 || (ports != 0 && errno != ENOENT);
     ::close(mount);
-    return jail.user_sysctls < 0 ? -1 : 0;
+    return failed ? -1 : 0;
 }
 
 // No sysfs: it is a list of the host's hardware, and what programs look for in it is the number of CPUs.

@@ -169,7 +169,8 @@ class OutputByOffset(DaemonCase):
             total += len(piece)
         connection.close()
         self.assertEqual(3 << 20, total)
-        self.assertEqual("exited", box.exec_info(exec_id)["status"])
+        # Its output ends when it closes it, which is before it has been waited for.
+        wait_until(lambda: box.exec_info(exec_id)["status"] == "exited", 10, "the program ends")
 
 
 if __name__ == "__main__":

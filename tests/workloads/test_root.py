@@ -88,11 +88,11 @@ class Root(Workload):
         wait_until(lambda: box.exec("pgrep -c sleep")["stdout"] == "1\n", 20, "the program runs")
         self.assertEqual("1\n", self.as_root(box, "pgrep -c sleep"))
 
-    @unittest.expectedFailure
-    def test_a_port_below_1024_can_be_used(self):
-        """The network belongs to the outer namespace, so CAP_NET_BIND_SERVICE of the workload's does not count: needs net.ipv4.ip_unprivileged_port_start."""
+    def test_ports_below_1024_can_be_used_by_root_and_by_users(self):
         ask = "import socket; s = socket.create_server(('127.0.0.1', 80)); print(s.getsockname()[1])"
-        self.assertEqual("80\n", self.ok(self.box(), argv=["python3", "-c", ask], user="root"))
+        for user in ("root", "user"):
+            with self.subTest(user=user):
+                self.assertEqual("80\n", self.ok(self.box(), argv=["python3", "-c", ask], user=user))
 
 
 if __name__ == "__main__":
