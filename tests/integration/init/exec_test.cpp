@@ -1,6 +1,7 @@
 // Programs: how they are started, what they are given, how they end.
 #include <errno.h>
 #include <signal.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include <catch2/catch.hpp>
@@ -55,6 +56,30 @@ TEST_CASE("a program gets its arguments, environment, folder and ids, and its ex
     const Ran killed = shell(client, "kill -SEGV $$");
     CHECK(killed.state.kind == agent::ExitKind::signaled);
     CHECK(killed.state.status == SIGSEGV);
+}
+
+TEST_CASE("calls that the filters refuse are answered by the init, counted, and told before the exit and after each hello") {
+    Sandbox sandbox;
+    Client& client = sandbox.client();
+    Command command;
+    command.argv = {"sh", "-c", "for i in 1 2 3; do mount -t tmpfs none /mnt 2>/dev/null && echo mounted; done; unshare -n true 2>/dev/null; exit 5"};
+    const std::uint64_t exec = command.exec;
+    const Answer started = start(client, command);
+    CHECK(client.exited(exec).status == 5);
+    const auto check = [&](const agent::ExecRefusals& told) {
+        REQUIRE(told.used == 2);  // mount and unshare
+        CHECK(told.others == 0);
+        std::uint64_t mounts = 0;
+        for (std::uint32_t i = 0; i < told.used; ++i) {
+            CHECK(told.list[i].error == EPERM);
+            if (told.list[i].number == SYS_mount) mounts = told.list[i].count;
+        }
+        CHECK(mounts == 3);
+    };
+    check(client.refusals(exec));
+    Client next = sandbox.connect();
+    CHECK(next.hello().size() == 1);
+    check(next.refusals(exec));
 }
 
 TEST_CASE("what keeps a program from starting is named with its step") {

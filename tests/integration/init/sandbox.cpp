@@ -87,9 +87,7 @@ Answer Client::reply() {
     for (;;) {
         Answer answer = receive();
         if (answer.header.request == request_) return answer;
-        if (answer.header.type == agent::Type::exec_refusals) continue;
-        REQUIRE(answer.header.type == agent::Type::exec_exited);
-        events_.push_back(std::move(answer));
+        keep(std::move(answer));
     }
 }
 
@@ -126,11 +124,18 @@ agent::ExecState Client::exited(std::uint64_t exec) {
             events_.erase(event);
             return state;
         }
-        Answer answer = receive();
-        if (answer.header.type == agent::Type::exec_refusals) continue;
-        REQUIRE(answer.header.type == agent::Type::exec_exited);
-        events_.push_back(std::move(answer));
+        keep(receive());
     }
+}
+
+void Client::keep(Answer event) {
+    if (event.header.type == agent::Type::exec_refusals) {
+        const auto told = event.body<agent::ExecRefusals>();
+        refusals_[told.exec] = told;
+        return;
+    }
+    REQUIRE(event.header.type == agent::Type::exec_exited);
+    events_.push_back(std::move(event));
 }
 
 void Client::await_other(const std::function<bool(const Answer&)>& wanted) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <initializer_list>
+#include <map>
 #include <memory>
 #include <optional>
 #include <span>
@@ -62,6 +63,8 @@ public:
     std::vector<Answer> hello();
     void ping() { call(agent::Type::ping, agent::Empty{}, agent::Type::pong); }
     agent::ExecState exited(std::uint64_t exec);
+    // What was told so far of the calls that the exec was refused.
+    const agent::ExecRefusals& refusals(std::uint64_t exec) { return refusals_[exec]; }
     // Drops what comes until a packet that `wanted` takes.
     void await_other(const std::function<bool(const Answer&)>& wanted);
     // True once the other end has closed the connection.
@@ -69,10 +72,12 @@ public:
 
 private:
     Answer receive();
+    void keep(Answer event);
 
     Fd socket_;
     std::uint32_t request_ = 0;
     std::vector<Answer> events_;
+    std::map<std::uint64_t, agent::ExecRefusals> refusals_;
 };
 
 // What an exec is asked for; the strings of the request live here.
