@@ -211,7 +211,7 @@ constexpr StageEntry kStages[] = {
     {Stage::masks, masks, "files of /proc that tell of the host or act on it are covered by verified inodes; /proc/sys is read-only"},
     {Stage::pivot, pivot, "the host's tree is left and let go; the working directory is checked to be inside"},
     {Stage::loopback, loopback, "localhost works without a network"},
-    {Stage::hostname, hostname, "the jail's own name, not the host's"},
+    {Stage::hostname, hostname, "the jail has a name of its own, not the host's"},
     {Stage::clocks, clocks, "uptime begins with the jail"},
     {Stage::keyring, keyring, "keyrings are not namespaced: the daemon's session keyring is left"},
     {Stage::user_limits, user_limits, "no further namespace can be made, also without seccomp, and no quota of the host's users be used up"},
