@@ -262,7 +262,11 @@ class Faults(unittest.TestCase):
         os.unlink(pathlib.Path(place, "fill"))
         waiting.join(60)
         self.assertEqual(["x\n"], said)
-        host.wait_until(lambda: self.try_create().status == 201, 40, "there is room again")
+        answers = []
+        try:
+            host.wait_until(lambda: answers.append(self.try_create()) or (answers[-1] is not None and answers[-1].status == 201), 40, "there is room again")
+        except TimeoutError:
+            self.fail(f"no create after there was room: {answers[-1]}\n{daemon.log_tail(10)}")
         self.assertEqual("alive\n", box.exec("echo alive")["stdout"])
         self.delete_all()
         self.assertEqual(0, daemon.stop())
