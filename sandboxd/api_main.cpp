@@ -195,9 +195,10 @@ asio::awaitable<Result<void>> Program::run() {
     TaskGroup following{executor_};
     following.spawn("monitor", follow(*monitor));
     auto served = co_await serve(*monitor);
+    const bool hung_up = monitor_gone_;  // before our own end looks like it, and hides why serving ended
     following.cancel();
     (void)co_await following.join(Deadline::never());
-    if (monitor_gone_) co_return Error{Errc::unavailable, "monitor", "it has hung up"};
+    if (hung_up) co_return Error{Errc::unavailable, "monitor", "it has hung up"};
     co_return std::move(served);
 }
 

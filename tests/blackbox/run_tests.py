@@ -7,6 +7,7 @@ import argparse
 import json
 import os
 import pathlib
+import signal
 import sys
 import time
 import unittest
@@ -107,6 +108,7 @@ def main():
     if os.geteuid() != 0:
         print("skipped: needs root")
         return 77
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a run that is ended by its time limit removes its daemon all the same
     sys.path[:0] = [str(HERE), arguments.folder]
     loader = unittest.TestLoader()
     if arguments.names:

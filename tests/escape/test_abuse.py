@@ -82,11 +82,10 @@ class Abuses(AttackCase):
             self.install(box)
             inmate = Inmate(self.daemon, box)
             before = self.neighbour.watch(QUIET_SECONDS)
-            began = time.time()
             command = case.inside if case.shell else f"exec ./probe {case.inside}"
             exec_id = box.start(command, timeout_ms=60000)
             attempt.attack = self.neighbour.watch(case.seconds)
-            self.look(case, box, exec_id, began)
+            self.look(case, box, exec_id)
             self.answers(attempt, box, exec_id)
         finally:
             deleted = attempt.timed("DELETE", box.delete)
@@ -95,7 +94,7 @@ class Abuses(AttackCase):
         attempt.quiet = max(before, self.neighbour.watch(QUIET_SECONDS))
         return attempt
 
-    def look(self, case, box, exec_id, began):
+    def look(self, case, box, exec_id):
         """That it did what it is there for, and was bounded as the table says."""
         if case.says and not case.says.startswith("|"):
             host.wait_until(lambda: b"\n" in box.output(exec_id) or box.exec_info(exec_id)["status"] != "running", 20, "it says something")
@@ -104,7 +103,6 @@ class Abuses(AttackCase):
         info = box.exec_info(exec_id)
         self.assertIn(info["status"], case.ends, info["stderr"][:300])
         self.assertLessEqual(box.get()["usage"]["memory_peak_bytes"], case.peak_mib << 20)
-        self.assertLess(time.time() - began, 30)
 
     def answers(self, attempt, box, exec_id):
         """exec, kill: each answers in time, and after the kill the sandbox is of use again."""
