@@ -102,6 +102,7 @@ if [ "$quick" = no ]; then
     if try_build release && [ -d build/dev/tests ]; then
         export SANDBOXD_BIN_DIR="$PWD/build/release/bin"
         suite dev escape
+        if [ -n "${SANDBOXD_TEST_LONG:-}" ]; then suite dev abuse; fi
         say "-- attacks by class"
         "$python" tests/escape/results.py build/dev/escape-results >&2 || true
         suite dev workloads

@@ -4,8 +4,10 @@
 #include <openssl/evp.h>
 #include <openssl/sha.h>
 #include <pwd.h>
+#include <sys/stat.h>
 
 #include <array>
+#include <filesystem>
 #include <vector>
 
 #include "sandboxd/core/sys.hpp"
@@ -46,6 +48,16 @@ Result<Fd> open_state_directory(const std::string& path) {
 Result<void> make_api_directory(const std::string& state_dir, ApiUser user) {
     const std::string path = state_dir + "/api";
     SBX_CHECK(sys::ensure_dir(path, 0700));
+    SBX_TRY(const struct stat folder, sys::statat(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW));
+    if (folder.st_uid == user.uid && folder.st_gid == user.gid) return {};
+    // Another user than last time: one was made or chosen since, or the fallback was another's meanwhile. Nobody writes
+    // here now; no symlink is followed; the folder itself last, so that what breaks off is begun again.
+    std::error_code error;
+    std::filesystem::recursive_directory_iterator entries{path, error};
+    for (; !error && entries != std::filesystem::recursive_directory_iterator{}; entries.increment(error)) {
+        SBX_CHECK(sys::chownat(AT_FDCWD, entries->path().c_str(), user.uid, user.gid));
+    }
+    if (error) return errno_error(error.value(), "list", path);
     return sys::chownat(AT_FDCWD, path.c_str(), user.uid, user.gid);
 }
 

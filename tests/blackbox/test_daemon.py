@@ -189,6 +189,21 @@ class Life(unittest.TestCase):
         self.assertRegex(status, r"(?m)^NoNewPrivs:\s+1$")
         self.assertRegex(status, r"(?m)^Seccomp:\s+2$")
 
+    def test_state_that_another_user_of_the_api_wrote_is_taken_over(self):
+        """E.g. of the days before the user `sandboxd` was made."""
+        daemon = self.daemon()
+        daemon.start()
+        sandbox = daemon.client.create()
+        sandbox.delete()
+        daemon.stop()
+        api = daemon.state_dir / "api"
+        mine = (api / "state.db").stat().st_uid
+        for path in (*api.rglob("*"), api):
+            os.lchown(path, mine + 1000, mine + 1000)
+        daemon.start()
+        self.assertEqual({mine}, {path.lstat().st_uid for path in (*api.rglob("*"), api)})
+        self.assertEqual("ok\n", daemon.client.create().exec("echo ok")["stdout"])
+
     def test_the_state_folder_is_closed_to_others(self):
         daemon = shared_daemon()
         for name in ("pool", "sandboxes", "agents", "templates"):

@@ -109,7 +109,7 @@ class Host:
         self.secret = os.urandom(16).hex()
         self.file = pathlib.Path(self.folder.name, "canary")
         self.file.write_text(self.secret)
-        self.process = subprocess.Popen(["sleep", "86400"])
+        self.process = subprocess.Popen(["sleep", "86400"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.listener.setblocking(False)
         self.abstract = socket.socket(socket.AF_UNIX)

@@ -135,9 +135,11 @@ def as_nobody():
 
 
 def end_everything_of(uid):
-    """SIGKILL to all processes of a uid of ours, from one of them: kill(-1) reaches exactly those, again until none is left."""
+    """SIGKILL to all processes of a uid of ours: kill(-1) of somebody with that effective uid reaches exactly those, again until none
+    is left. Its real and saved uid are another's, also of nobody, so that what it ends can't stop it first (kill(2))."""
     def sweep():
-        subprocess.run([sys.executable, "-c", f"import os; os.setuid({uid}); os.kill(-1, {int(signal.SIGKILL)})"], check=False, stderr=subprocess.DEVNULL)
+        program = f"import os; os.setresuid({uid + 1}, {uid}, {uid + 1}); os.kill(-1, {int(signal.SIGKILL)})"
+        subprocess.run([sys.executable, "-c", program], check=False, stderr=subprocess.DEVNULL, timeout=30)
         return not [pid for pid in processes_of(uid) if not host.is_zombie(pid)]
     host.wait_until(sweep, 30, f"no process of uid {uid} is left")
 
