@@ -118,7 +118,7 @@ def fill_root(tree, build_programs):
         tree.add_program(path)
     for path in libraries(tree.elves()):
         tree.add(path)
-    for folder in ("tests/blackbox", "tests/vm/guest", "policies"):
+    for folder in ("tests/blackbox", "tests/unit/isolation/golden", "tests/vm/guest", "policies"):
         tree.add_folder(ROOT / folder)
     tree.text("/etc/passwd", "root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n")
     tree.text("/etc/group", "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n")

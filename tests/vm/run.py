@@ -82,7 +82,7 @@ def load_plan(options, bin_dir):
 
 
 def build_programs(plan, bin_dir):
-    names = ["sandboxd", "sandboxd-api", "sandbox-init", "sandboxctl", "isolation_fake_init"]
+    names = ["sandboxd", "sandboxd-api", "sandbox-init", "sandbox-probe", "sandbox-sudo", "sandboxctl", "isolation_fake_init"]
     names += [pathlib.Path(suite["argv"][0]).name for suite in plan if suite["kind"] == "catch2"]
     return [bin_dir / name for name in dict.fromkeys(names)]
 
