@@ -40,8 +40,8 @@ def one_shot_python(daemon, quick):
 
     def ours():
         assert client.run("print(1)")["stdout"] == "1\n"
-    sides = present({"sandboxd": ours, "bare python3": peers.bare("python3", "-c", "print(1)"),
-                     "bwrap": peers.bubblewrap("python3", "-c", "print(1)"),
+    sides = present({"sandboxd": ours, "bare python3": peers.bare("/usr/bin/python3", "-c", "print(1)"),
+                     "bwrap": peers.bubblewrap("/usr/bin/python3", "-c", "print(1)"),
                      "crun": bundle.runner("crun", "/usr/bin/python3", "-c", "print(1)")})
     series = in_turns(sides, 15 if quick else 100)
     return Figure("P4", "one-shot Python through /v1/run, against bare python3", ratio(series, "sandboxd", "bare python3"), 1.25,

@@ -108,5 +108,6 @@ def write(result, figures):
         names[name] = f"{stem}-{name}"
     (folder / f"{stem}.json").write_text(json.dumps(result, indent=1) + "\n")
     (folder / f"{stem}.md").write_text(markdown(result, list(names.values())))
-    (ROOT / "docs" / "benchmarks.md").write_text(markdown(result, [f"../bench/results/{name}" for name in names.values()]))
+    plan = (ROOT / "bench" / "plan.md").read_text()
+    (ROOT / "docs" / "benchmarks.md").write_text(markdown(result, [f"../bench/results/{name}" for name in names.values()]) + plan)
     return folder / f"{stem}.md"

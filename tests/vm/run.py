@@ -20,7 +20,7 @@ import kernel
 
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-QUICK_SECONDS = 480  # two to three minutes on an idle machine
+QUICK_SECONDS = 900  # two to three minutes on an idle machine
 LONG_SECONDS = 2400
 
 
@@ -35,7 +35,7 @@ def arguments():
     parser.add_argument("--argument", action="append", default=[], help="given to each of those suites' programs, e.g. a test's name")
     parser.add_argument("--long", action="store_true", default=os.environ.get("SANDBOXD_TEST_LONG") == "1",
                         help="everything, in half an hour or so (also: SANDBOXD_TEST_LONG=1)")
-    parser.add_argument("--seconds", type=int, help="limit for the whole guest (default: 480, or 2400 with --long)")
+    parser.add_argument("--seconds", type=int, help="limit for the whole guest (default: 900, or 2400 with --long)")
     parser.add_argument("--memory", default="2G")
     parser.add_argument("--shell", action="store_true", help="a shell on this terminal instead of the suites")
     parser.add_argument("--keep", action="store_true", help="keep disk and logs, and say where")
