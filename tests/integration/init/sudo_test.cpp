@@ -114,7 +114,7 @@ TEST_CASE("a command by sudo counts and ends with the exec that asked for it") {
 TEST_CASE("on a terminal the command has one of its own, with job control and the caller's size") {
     Sandbox sandbox;
     Client& client = sandbox.client();
-    Command asking = command("sudo bash -c 'tty; stty size; read -r line; echo \"<$line>\"; trap \"echo interrupted; exit 4\" INT; echo waiting; sleep 60'; echo code $?; stty -a | grep -c -- ' echo '");
+    Command asking = command("sudo bash -c 'tty; stty size; read -r line; echo \"<$line>\"; trap \"echo interrupted; exit 4\" INT; echo waiting; while :; do sleep 0.05; done'; echo code $?; stty -a | grep -c -- ' echo '");
     asking.flags = agent::kPty;
     asking.env.push_back("TERM=xterm");
     const Answer started = start(client, asking);
