@@ -97,7 +97,7 @@ void notify_systemd(std::string_view text) {
 Result<void> add_dev_key(Config& config) {
     SBX_TRY(const std::string key, dev_key(config.state_dir));
     for (TenantConfig& tenant : config.tenants) {
-        if (tenant.id.str() == "dev") tenant.key_hashes.push_back(sha256_hex(key));
+        if (tenant.id.str() == "dev") tenant.key_hashes.push_back(attest::sha256_hex(key));
     }
     return {};
 }

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <openssl/evp.h>
-#include <openssl/sha.h>
 #include <pwd.h>
 #include <sys/stat.h>
 
@@ -10,6 +9,7 @@
 #include <filesystem>
 #include <vector>
 
+#include "sandboxd/attest/sha256.hpp"
 #include "sandboxd/core/sys.hpp"
 
 namespace sandboxd::monitor {
@@ -45,19 +45,39 @@ Result<Fd> open_state_directory(const std::string& path) {
     return lock;
 }
 
+namespace {
+
+constexpr int kMaxDepth = 8;  // spool/SANDBOX/EXEC.out is 3
+
+// Everything below `folder`. The API, which is not trusted, wrote the tree, and a predecessor's that was orphaned may still
+// run: so each folder is entered by descriptor, and no symlink is followed at any step (openat(2), O_NOFOLLOW).
+Result<void> give_away(int folder, ApiUser user, int depth) {
+    if (depth == 0) return Error{Errc::invalid_argument, "state folder", "api/ is deeper than sandboxd-api makes it: look what is there"};
+    std::error_code error;
+    std::filesystem::directory_iterator entries{"/proc/self/fd/" + std::to_string(folder), error};
+    for (; !error && entries != std::filesystem::directory_iterator{}; entries.increment(error)) {
+        const std::string name = entries->path().filename().string();
+        SBX_CHECK(sys::chownat(folder, name.c_str(), user.uid, user.gid));
+        SBX_TRY(const struct stat info, sys::statat(folder, name.c_str(), AT_SYMLINK_NOFOLLOW));
+        if (!S_ISDIR(info.st_mode)) continue;
+        SBX_TRY(const Fd below, sys::openat(folder, name.c_str(), O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+        SBX_CHECK(give_away(below.get(), user, depth - 1));
+    }
+    if (error) return errno_error(error.value(), "list", "api/");
+    return {};
+}
+
+}  // namespace
+
 Result<void> make_api_directory(const std::string& state_dir, ApiUser user) {
     const std::string path = state_dir + "/api";
     SBX_CHECK(sys::ensure_dir(path, 0700));
     SBX_TRY(const struct stat folder, sys::statat(AT_FDCWD, path.c_str(), AT_SYMLINK_NOFOLLOW));
     if (folder.st_uid == user.uid && folder.st_gid == user.gid) return {};
-    // Another user than last time: one was made or chosen since, or the fallback was another's meanwhile. Nobody writes
-    // here now; no symlink is followed; the folder itself last, so that what breaks off is begun again.
-    std::error_code error;
-    std::filesystem::recursive_directory_iterator entries{path, error};
-    for (; !error && entries != std::filesystem::recursive_directory_iterator{}; entries.increment(error)) {
-        SBX_CHECK(sys::chownat(AT_FDCWD, entries->path().c_str(), user.uid, user.gid));
-    }
-    if (error) return errno_error(error.value(), "list", path);
+    // Another user than last time: one was made or chosen since, or the fallback was another's meanwhile. The folder itself
+    // last, so that what breaks off is begun again.
+    SBX_TRY(const Fd opened, sys::open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW));
+    SBX_CHECK(give_away(opened.get(), user, kMaxDepth));
     return sys::chownat(AT_FDCWD, path.c_str(), user.uid, user.gid);
 }
 
@@ -85,18 +105,6 @@ Result<std::string> dev_key(const std::string& state_dir) {
     return key;
 }
 
-std::string sha256_hex(std::string_view text) {
-    std::array<unsigned char, SHA256_DIGEST_LENGTH> digest{};
-    ::SHA256(reinterpret_cast<const unsigned char*>(text.data()), text.size(), digest.data());
-    constexpr std::string_view kHex = "0123456789abcdef";
-    std::string out;
-    for (const unsigned char byte : digest) {
-        out += kHex[byte >> 4];
-        out += kHex[byte & 15];
-    }
-    return out;
-}
-
-std::string instance_name(const std::string& state_dir) { return sha256_hex(state_dir).substr(0, 8); }
+std::string instance_name(const std::string& state_dir) { return attest::sha256_hex(state_dir).substr(0, 8); }
 
 }  // namespace sandboxd::monitor

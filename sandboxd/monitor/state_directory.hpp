@@ -25,11 +25,11 @@ struct ApiUser {
 //   agents/ sandboxes/ pool/ templates/   the monitor's (0700)
 // conflict when another daemon uses it.
 [[nodiscard]] Result<Fd> open_state_directory(const std::string& path);
+// Made, or taken over with all that is in it from another user of the API.
 [[nodiscard]] Result<void> make_api_directory(const std::string& state_dir, ApiUser user);
 
 // --dev: the key of tenant `dev`, made on first start and kept in <state_dir>/dev.key (0600).
 [[nodiscard]] Result<std::string> dev_key(const std::string& state_dir);
-[[nodiscard]] std::string sha256_hex(std::string_view text);
 
 // Eight characters that name this daemon among those of the machine, from the state folder's path.
 [[nodiscard]] std::string instance_name(const std::string& state_dir);

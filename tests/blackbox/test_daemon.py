@@ -198,10 +198,14 @@ class Life(unittest.TestCase):
         daemon.stop()
         api = daemon.state_dir / "api"
         mine = (api / "state.db").stat().st_uid
+        bystander = daemon.folder / "bystander"
+        (bystander / "below").mkdir(parents=True)
+        (api / "spool" / "trap").symlink_to(bystander)  # what a process that was taken over could leave
         for path in (*api.rglob("*"), api):
             os.lchown(path, mine + 1000, mine + 1000)
         daemon.start()
         self.assertEqual({mine}, {path.lstat().st_uid for path in (*api.rglob("*"), api)})
+        self.assertEqual({0}, {path.stat().st_uid for path in (bystander, bystander / "below")})
         self.assertEqual("ok\n", daemon.client.create().exec("echo ok")["stdout"])
 
     def test_the_state_folder_is_closed_to_others(self):
