@@ -4,44 +4,23 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <set>
 #include <unordered_map>
 
-#include "fs/pool.hpp"
-#include "fs/templates.hpp"
-#include "isolation/cgroup.hpp"
 #include "isolation/jail.hpp"
-#include "isolation/jail_mounts.hpp"
-#include "isolation/seccomp.hpp"
 #include "sandboxd/core/async.hpp"
 #include "sandboxd/core/log.hpp"
 #include "sandboxd/core/sys.hpp"
 #include "sandboxd/manager/agent_socket.hpp"
-#include "sandboxd/manager/cpu_spread.hpp"
 #include "sandboxd/manager/create_spec.hpp"
 #include "sandboxd/manager/entry.hpp"
 #include "sandboxd/manager/host_memory.hpp"
-#include "sandboxd/manager/id_blocks.hpp"
 #include "sandboxd/manager/janitor.hpp"
+#include "sandboxd/manager/parts.hpp"
 
 namespace sandboxd::manager {
 
 namespace {
-
-// By policies::Profile. All of them at start: a wrong one must not be found out by a sandbox.
-Result<std::array<isolation::SeccompFilters, policies::kProfiles>> compile_profiles(const ManagerConfig& config) {
-    const bool noted = isolation::can_note_refusals();
-    if (!noted) log::warn("refused system calls are not told in denials: a filter of the daemon's own surroundings has the listener", {});
-    const std::array<const std::string*, policies::kProfiles> texts{&config.seccomp_strict, &config.seccomp_profile, &config.seccomp_debug};
-    std::array<isolation::SeccompFilters, policies::kProfiles> out;
-    for (std::size_t i = 0; i < texts.size(); ++i) {
-        auto compiled = isolation::compile_seccomp(*texts[i], noted ? isolation::Refusals::noted : isolation::Refusals::silent);
-        if (!compiled) return std::move(compiled).error().with("profile " + std::string{policies::to_string(static_cast<policies::Profile>(i))});
-        out[i] = *std::move(compiled);
-    }
-    return out;
-}
 
 enum class Listing { listed, unlisted };
 
@@ -53,19 +32,6 @@ bool looks_like_an_id(const std::string& name) {
 
 class ManagerImpl final : public Manager {
 public:
-    struct Parts {
-        Fd agent_dir;
-        std::unique_ptr<fs::Pool> pool;
-        std::unique_ptr<fs::TemplateStore> templates;
-        std::unique_ptr<isolation::CgroupDriver> cgroups;
-        std::array<isolation::SeccompFilters, policies::kProfiles> seccomp;
-        StateDirectory states;
-        IdBlocks ids;
-        Fd cpu_info;  // the host's /proc/cpuinfo, of which each sandbox is shown its CPUs
-        isolation::HiddenProgram sudo;
-        CpuSpread cpus{CpuSpread::cpus_of_this_process()};
-    };
-
     ManagerImpl(asio::any_io_executor executor, ManagerConfig config, Parts parts)
         : executor_{executor},
           config_{std::move(config)},
@@ -402,39 +368,7 @@ private:
 }  // namespace
 
 asio::awaitable<Result<std::unique_ptr<Manager>>> Manager::start(asio::any_io_executor executor, ManagerConfig config) {
-    SBX_CO_CHECK(sys::ensure_dir(config.state_dir + "/agents", 0700));
-    SBX_CO_TRY(Fd agent_dir, sys::open(config.state_dir + "/agents", O_RDONLY | O_DIRECTORY));
-    SBX_CO_TRY(StateDirectory states, StateDirectory::open(config.state_dir));
-    SBX_CO_TRY(IdBlocks ids, IdBlocks::claim(config.state_dir));
-    SBX_CO_TRY(auto seccomp, compile_profiles(config));
-
-    SBX_CO_TRY(Fd cpu_info, read_cpu_info());
-    isolation::HiddenProgram sudo;
-    if (config.sudo_client.valid()) {
-        SBX_CO_TRY(sudo, isolation::hide_program(config.sudo_client.get()));
-    }
-
-    isolation::CgroupConfig cgroup_config;
-    cgroup_config.root_name = "sandboxd-" + config.instance;
-    cgroup_config.parent = config.cgroup_parent;
-    cgroup_config.allow_missing = config.unsafe_missing_controllers;
-    SBX_CO_TRY(auto cgroups, isolation::make_cgroup_driver(cgroup_config));
-
-    fs::PoolConfig pool_config;
-    pool_config.state_dir = config.state_dir;
-    pool_config.image_bytes = config.pool_bytes;
-    pool_config.device = config.pool_device;
-    pool_config.allow_tmpfs = config.pool_tmpfs;
-    // The mount comes last: nothing after it can fail before the Manager is there to undo it.
-    SBX_CO_TRY(auto templates, fs::TemplateStore::open(config.state_dir));
-    auto pool = fs::Pool::open(pool_config);
-    if (!pool) {
-        (void)cgroups->remove_root();  // refused, rightly, while sandboxes of a predecessor live in it
-        co_return std::move(pool).error();
-    }
-
-    ManagerImpl::Parts parts{std::move(agent_dir), *std::move(pool), std::move(templates), std::move(cgroups), std::move(seccomp),
-                             std::move(states), std::move(ids), std::move(cpu_info), std::move(sudo)};
+    SBX_CO_TRY(Parts parts, open_parts(config));
     auto manager = std::make_unique<ManagerImpl>(std::move(executor), std::move(config), std::move(parts));
     auto adopted = manager->adopt_what_lives();
     if (!adopted) {
