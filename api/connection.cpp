@@ -19,8 +19,12 @@ namespace {
 constexpr std::size_t kHeaderMax = 16 * 1024;
 constexpr std::size_t kBufferMax = 128 * 1024;  // a header, or what Beast reads ahead of a body
 constexpr auto kHandshake = std::chrono::seconds{10};
-constexpr auto kLinger = std::chrono::seconds{5};
-constexpr std::size_t kLingerBytes = 256 << 20;
+constexpr auto kLinger = std::chrono::seconds{2};
+constexpr std::size_t kLingerBytes = 1 << 20;
+// Behind an upload that a handler had begun to take, and so of somebody who may upload: a client that reads only once it
+// has sent everything has to get through.
+constexpr auto kLingerUpload = std::chrono::seconds{5};
+constexpr std::size_t kLingerUploadBytes = 256 << 20;
 constexpr auto kLook = std::chrono::seconds{1};
 
 bool has_hung_up(int fd) {
@@ -144,13 +148,15 @@ asio::awaitable<void> Connection::client_gone() {
     }
 }
 
-asio::awaitable<void> Connection::linger() {
+asio::awaitable<void> Connection::linger(Unsent unsent) {
     boost::system::error_code ignored;
     transport_.socket().shutdown(Transport::Socket::shutdown_send, ignored);
-    arm(kLinger);
+    const bool upload = unsent == Unsent::upload;
+    arm(upload ? kLingerUpload : kLinger);
+    const std::size_t most = upload ? kLingerUploadBytes : kLingerBytes;
     std::array<std::byte, 16 * 1024> rest;
     std::size_t taken = 0;
-    while (taken < kLingerBytes) {
+    while (taken < most) {
         // Below TLS: what comes is not looked at.
         const auto space = asio::buffer(rest);
         auto [error, size] = co_await transport_.socket().async_read_some(space, kTuple);

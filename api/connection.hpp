@@ -47,7 +47,8 @@ public:
 
     // After an answer that the rest of the request can't change: says "end of answer", takes in what the peer still
     // sends for a while (closing at once would make its kernel throw our answer away), and closes.
-    [[nodiscard]] asio::awaitable<void> linger();
+    enum class Unsent { little, upload };
+    [[nodiscard]] asio::awaitable<void> linger(Unsent unsent);
     void close();
 
     [[nodiscard]] Transport& transport() noexcept { return transport_; }

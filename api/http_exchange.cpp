@@ -130,6 +130,7 @@ asio::awaitable<Result<std::string>> HttpExchange::body() {
 }
 
 asio::awaitable<Result<std::size_t>> HttpExchange::read_body(std::span<std::byte> buffer) {
+    took_body_ = true;
     SBX_CO_CHECK(co_await say_continue());
     co_return co_await connection_.read_body(buffer);
 }

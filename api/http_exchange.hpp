@@ -56,6 +56,8 @@ public:
     // A complete answer was sent on a connection that can carry the next request.
     [[nodiscard]] bool may_go_on() const noexcept { return state_ == State::finished && keep_alive_; }
     [[nodiscard]] bool finished() const noexcept { return state_ == State::finished; }
+    // The handler streamed it, or began to.
+    [[nodiscard]] bool took_body() const noexcept { return took_body_; }
 
 private:
     enum class State { open, streaming, finished, upgraded };
@@ -78,6 +80,7 @@ private:
     unsigned status_ = 0;
     bool keep_alive_ = true;
     bool continue_due_ = false;
+    bool took_body_ = false;
 };
 
 }  // namespace sandboxd::api

@@ -187,7 +187,7 @@ asio::awaitable<bool> Session::refuse_header(Error error) {
     HttpExchange exchange{hub_, *connection_, std::move(request)};
     (void)co_await exchange.respond(std::move(response));
     record(exchange, nullptr);
-    co_await connection_->linger();
+    co_await connection_->linger(Connection::Unsent::little);
     co_return false;
 }
 
@@ -205,7 +205,8 @@ asio::awaitable<bool> Session::serve_one() {
     HttpExchange exchange{hub_, *connection_, std::move(request)};
     const bool goes_on = co_await answer(exchange, route, std::move(routed));
     record(exchange, route);
-    if (!goes_on && exchange.finished()) co_await connection_->linger();
+    const auto unsent = exchange.took_body() ? Connection::Unsent::upload : Connection::Unsent::little;
+    if (!goes_on && exchange.finished()) co_await connection_->linger(unsent);
     co_return goes_on;
 }
 
