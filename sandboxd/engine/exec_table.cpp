@@ -109,13 +109,14 @@ asio::awaitable<Result<ExecTable::Entry>> ExecTable::ask_agent(std::shared_ptr<L
     SBX_CO_TRY(Entry exec, make(std::move(record)));
     struct Remove {
         ExecImpl* exec;
-        explicit Remove(ExecImpl* e) : exec{e} {}
+        int folder;
+        Remove(ExecImpl* e, int f) : exec{e}, folder{f} {}
         ~Remove() {
             if (exec == nullptr) return;
-            exec->streams().out->unlink();
-            exec->streams().err->unlink();
+            exec->streams().out->unlink(folder);
+            exec->streams().err->unlink(folder);
         }
-    } remove{exec.get()};
+    } remove{exec.get(), folder_.get()};
 
     Fd files;
     if (plan.with_files()) {
@@ -366,8 +367,8 @@ bool ExecTable::drop_oldest() {
         return item.second->status() != ExecStatus::running && !item.second->lingering;
     });
     if (oldest == execs_.end()) return false;
-    oldest->second->streams().out->unlink();
-    oldest->second->streams().err->unlink();
+    oldest->second->streams().out->unlink(folder_.get());
+    oldest->second->streams().err->unlink(folder_.get());
     execs_.erase(oldest);
     return true;
 }

@@ -28,9 +28,7 @@ Spill::~Spill() {
 Result<std::shared_ptr<Spill>> Spill::open(asio::any_io_executor executor, IoPools& pools, std::shared_ptr<SpoolBudget> budget,
                                            int folder, std::string name, SpillSettings settings) {
     std::shared_ptr<Spill> spill{new Spill{std::move(executor), pools, std::move(budget)}};
-    SBX_TRY(spill->folder_, sys::dup(folder));
     SBX_TRY(spill->file_, sys::openat(folder, name.c_str(), O_RDWR | O_CREAT | O_NOFOLLOW, 0600));
-    SBX_TRY(spill->null_, sys::open("/dev/null", O_WRONLY));
     SBX_TRY(const struct stat st, sys::fstat(spill->file_.get()));
     spill->name_ = std::move(name);
     spill->settings_ = settings;
@@ -105,8 +103,7 @@ asio::awaitable<Spill::Turn> Spill::turn(Cap cap, std::uint64_t most) {
     // Shared with the pool's thread, which may outlive this coroutine when the process shuts down.
     const auto moved = std::make_shared<SpillSource::Moved>();
     std::function<void()> work = [self, source, moved, granted, most, drop] {
-        *moved = drop ? source->move_to_nowhere(self->null_.get(), most)
-                      : source->move_to_file(self->file_.get(), self->size_, granted);
+        *moved = drop ? source->move_to_nowhere(most) : source->move_to_file(self->file_.get(), self->size_, granted);
     };
     BlockingPool& pool = source->is_terminal() ? pools_.terminal : pools_.spill;
     co_await pool.run(std::move(work));
@@ -164,10 +161,10 @@ asio::awaitable<Result<void>> Spill::until_hung_up() {
     co_return Result<void>{};
 }
 
-void Spill::unlink() {
+void Spill::unlink(int folder) {
     if (std::exchange(unlinked_, true)) return;
     budget_->release(size_ - first_);
-    (void)sys::unlinkat(folder_.get(), name_.c_str());  // gone already: that is what was wanted
+    (void)sys::unlinkat(folder, name_.c_str());  // gone already: that is what was wanted
 }
 
 Result<void> Spill::check_offset(std::uint64_t offset) const {

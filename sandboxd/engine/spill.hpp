@@ -42,8 +42,8 @@ public:
     void close();
     [[nodiscard]] bool hung_up() const noexcept { return hung_up_; }
     [[nodiscard]] asio::awaitable<Result<void>> until_hung_up();
-    // Removes the file; readers that are at it go on.
-    void unlink();
+    // Removes the file from the folder that it was made in; readers that are at it go on.
+    void unlink(int folder);
 
     std::uint64_t size() const override { return size_; }
     std::uint64_t dropped() const override { return dropped_; }
@@ -70,10 +70,8 @@ private:
 
     IoPools& pools_;
     std::shared_ptr<SpoolBudget> budget_;
-    Fd folder_;
     std::string name_;
-    Fd file_;
-    Fd null_;
+    Fd file_;  // the one descriptor of a stream that has ended: programs that ended are remembered by the dozen
     std::shared_ptr<const SpillSource> source_;  // shared with a step that runs in a pool
     SpillSettings settings_;
     std::uint64_t size_ = 0;

@@ -1,5 +1,7 @@
 #include "sandboxd/engine/spill_source.hpp"
 
+#include <fcntl.h>
+
 #include <cerrno>
 
 #include "sandboxd/core/sys_io.hpp"
@@ -77,8 +79,10 @@ SpillSource::Moved SpillSource::move_to_file(int file, std::uint64_t offset, std
     return move(most, [&](std::uint64_t done, std::size_t left) { return sys::splice_at(pipe_.get(), file, offset + done, left); });
 }
 
-SpillSource::Moved SpillSource::move_to_nowhere(int null, std::uint64_t most) const {
-    return move(most, [&](std::uint64_t, std::size_t left) { return sys::splice(pipe_.get(), null, left); });
+SpillSource::Moved SpillSource::move_to_nowhere(std::uint64_t most) const {
+    auto null = sys::open("/dev/null", O_WRONLY);
+    if (!null) return Moved{.error = std::move(null).error()};
+    return move(most, [&](std::uint64_t, std::size_t left) { return sys::splice(pipe_.get(), null->get(), left); });
 }
 
 }  // namespace sandboxd::engine

@@ -29,7 +29,7 @@ public:
         std::optional<Error> error;   // of the file: the bytes that are not counted are still in the source
     };
     [[nodiscard]] Moved move_to_file(int file, std::uint64_t offset, std::uint64_t most) const;
-    [[nodiscard]] Moved move_to_nowhere(int null, std::uint64_t most) const;
+    [[nodiscard]] Moved move_to_nowhere(std::uint64_t most) const;
 
 private:
     template <class Take>

@@ -374,7 +374,7 @@ TEST_CASE("when the sandbox's spool is full old files go first, then truncating 
     first.write.reset();
     run(bench.context, [](std::shared_ptr<Spill> s) -> asio::awaitable<void> { (void)co_await s->until_hung_up(); }(old));
     REQUIRE(bench.budget->used() == 10'000);
-    bench.budget->on_full = [&] { old->unlink(); };
+    bench.budget->on_full = [&] { old->unlink(bench.folder.get()); };
 
     auto fresh = bench.open({}, "new");
     Pipe second = make_pipe();
