@@ -328,5 +328,4 @@ bool refresh_view(JailState& jail, std::uint64_t now_ns, std::uint32_t running, 
     return true;
 }
 
-
 }  // namespace sandboxd::init
